@@ -1,0 +1,92 @@
+"""What a backend must do. `trk.testing` holds the tests that every backend must pass.
+
+Errors are classes of `trk.errors`: BackendUnavailable (passing), BackendNeedsUser, BackendRefused (final for what
+was handed over), BackendRunGone (final for the run). Anything else a backend raises is taken as passing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from trk.records import MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one call of `deliver` may carry: values per kind, and bytes of names and texts."""
+
+    metrics: int = 1000
+    params: int = 100
+    tags: int = 100
+    bytes: int = 800_000
+
+
+class Backend(Protocol):
+    """A place to deliver to. One instance serves one target; it is used by one thread at a time."""
+
+    name: str
+    limits: Limits
+
+    @classmethod
+    def missing(cls, target: Mapping[str, Any]) -> str | None:
+        """The pip requirement that has to be installed before this backend works here; None when nothing is."""
+        ...
+
+    def __init__(self, target: Mapping[str, Any]) -> None:
+        """Take the target; no I/O, and no SDK is imported before it is needed."""
+        ...
+
+    def open(self, run: RunSpec) -> RemoteRun:
+        """Find the run by its trk run id, or make it. Calling it again, after any crash, finds the same run.
+
+        Raises BackendRunGone when the run was made and then deleted.
+        """
+        ...
+
+    def holds(self, row: Row) -> bool:
+        """Whether this backend has any place for such a row. One it has no place for is counted as skipped."""
+        ...
+
+    def deliver(self, run: RemoteRun, rows: Sequence[Row]) -> None:
+        """Hand over rows, in order, within `limits`. Doing it again with the same rows changes nothing.
+
+        Either all of the rows take effect or BackendRefused is raised; then the deliverer hands over smaller parts,
+        down to a single value.
+        """
+        ...
+
+    def confirm(self, run: RemoteRun, n: int) -> int:
+        """Of what was handed over, up to row `n`: the row up to which the backend is known to have everything."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. The instance is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class SearchableBackend(Protocol):
+    """A backend that can be a source. All of these raise SourceUnavailable when it does not answer."""
+
+    name: str
+
+    def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
+        """All runs not deleted, newest first, page by page; `filter_string` is in MLflow's grammar.
+
+        It may give more runs than the filter admits: the caller looks again. An unknown experiment gives no runs.
+        """
+        ...
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """The run with this trk run id, or with this id of the backend's own; None when there is none."""
+        ...
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """All points of a metric, by (step, time, value). Safe to call from several threads."""
+        ...
+
+    def modes(self, experiment: str) -> Mapping[str, str]:
+        """The directions (`max`, `min`) that were defined for metrics of an experiment."""
+        ...

@@ -1,0 +1,119 @@
+"""Every error of trk, as one tree. Each has a stable `code`, and the exit code the command line gives for it.
+
+    TrkError                 failure            1   anything unforeseen
+     ├─ UsageError           usage              2   a wrong flag, name or value: nothing was written
+     │   └─ ConfigurationError  configuration   2   a setting that cannot be meant
+     ├─ NoActiveRun          no_active_run      3   a run is needed and none is active or named
+     ├─ NotFound             not_found          4   no such run, experiment or metric
+     ├─ NotDelivered         not_delivered      6   rows are pending or rejected, and that was asked about
+     ├─ Conflict             conflict           7   a run is active, has ended, or a param would change
+     ├─ JournalError         journal_error      1   the journal can't be read or written
+     ├─ SessionError         session_error      1   the session file is torn or not ours
+     ├─ SourceUnavailable    source_unavailable 1   the place a query reads from does not answer
+     └─ BackendError         backend_error      1   what a backend raises; delivery decides by its class
+         ├─ BackendUnavailable   passing: try again later
+         ├─ BackendNeedsUser     someone has to do something first
+         ├─ BackendRefused       final for what was handed over
+         └─ BackendRunGone       final for the whole run
+
+A message says what happened, in one line; `hint` is the command or the rule that mends it.
+"""
+
+from __future__ import annotations
+
+
+class TrkError(Exception):
+    """The root of trk's errors: `message` says what happened, `hint` what mends it (or None)."""
+
+    code = "failure"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TrkError, ValueError):
+    """A name, value or flag that no rule allows. Nothing was written."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigurationError(UsageError):
+    """A setting, from wherever it came, that cannot be meant."""
+
+    code = "configuration"
+
+
+class NoActiveRun(TrkError):
+    """A run is needed, and none is active or named."""
+
+    code = "no_active_run"
+    exit_code = 3
+
+
+class NotFound(TrkError, LookupError):
+    """No such run, experiment, metric or artifact."""
+
+    code = "not_found"
+    exit_code = 4
+
+
+class NotDelivered(TrkError):
+    """Rows are pending or rejected after the time allowed, and the caller asked to be told."""
+
+    code = "not_delivered"
+    exit_code = 6
+
+
+class Conflict(TrkError):
+    """A run is already active, the run has ended, or a param would change."""
+
+    code = "conflict"
+    exit_code = 7
+
+
+class JournalError(TrkError):
+    """The journal can't be read or written: a full disk, a read-only folder, a damaged or newer file."""
+
+    code = "journal_error"
+
+
+class SessionError(TrkError):
+    """The session file is torn, foreign or of a newer version."""
+
+    code = "session_error"
+
+
+class SourceUnavailable(TrkError):
+    """The place a query reads from does not answer."""
+
+    code = "source_unavailable"
+
+
+class BackendError(TrkError):
+    """What went wrong at a backend."""
+
+    code = "backend_error"
+
+
+class BackendUnavailable(BackendError):
+    """A passing failure: refused, timed out, 5xx, 429, database locked. `retry_after` is in seconds, if told."""
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class BackendNeedsUser(BackendError):
+    """Delivery to this backend stops until someone acts: a missing package or key, an outdated schema."""
+
+
+class BackendRefused(BackendError):
+    """The backend will never take this as it is. For a batch, the deliverer finds the entry at fault."""
+
+
+class BackendRunGone(BackendError):
+    """The run was deleted at the backend: whatever more is delivered to it is rejected."""

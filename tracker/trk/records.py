@@ -1,0 +1,190 @@
+"""What trk's questions are answered with: frozen records of runs, rows and points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+Mode = Literal["max", "min"]
+Aggregate = Literal["best", "last", "min", "max"]
+
+
+class Status(StrEnum):
+    """The state of a run, in MLflow's words."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+class Kind(StrEnum):
+    """What a row of the journal says."""
+
+    METRIC = "metric"
+    PARAM = "param"
+    TAG = "tag"
+    DELETE_TAG = "delete_tag"
+    SUMMARY = "summary"
+    DEFINE = "define"
+    STATUS = "status"
+
+
+def from_ms(time_ms: int | None) -> datetime | None:
+    """Milliseconds since 1970 as a UTC datetime; None stays None."""
+    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a run: what one log call said.
+
+    `n` is its place in the run, from 1. A METRIC row has `step` and `values` (one or several metrics); PARAM, TAG
+    have `key` and `text`; DELETE_TAG has `key`; a SUMMARY row is either a number (`step`, `values` with one entry)
+    or JSON (`text`, `step` None); DEFINE has `key` and `text` (JSON of mode and step_metric); STATUS has `text`, a
+    Status. `time_ms` is milliseconds since 1970.
+    """
+
+    n: int
+    kind: Kind
+    time_ms: int
+    key: str | None = None
+    step: int | None = None
+    text: str | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One point of one metric of one run. `value` may be NaN or infinite."""
+
+    run_id: str
+    metric: str
+    step: int
+    time_ms: int
+    value: float
+
+    @property
+    def time(self) -> datetime:
+        """When it was logged, UTC."""
+        return datetime.fromtimestamp(self.time_ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that a backend will never have, and why. `kind` is the row's kind, `key` its metric, param or tag."""
+
+    n: int
+    kind: str
+    key: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is known of one run at one backend. Always: logged = delivered + pending + rejected + skipped, in rows.
+
+    `skipped` rows are those the backend cannot hold at all; `rejections` says why rows were rejected.
+    """
+
+    run_id: str | None
+    url: str | None
+    logged: int
+    delivered: int
+    pending: int
+    rejected: int
+    skipped: int
+    rejections: tuple[Rejection, ...] = ()
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run, as a source knows it.
+
+    `run_id` is trk's id, or a handle such as `mlflow:<id>` for a run that trk did not make. `metrics` holds last
+    values (largest step, then time, then value), `params` and `tags` text. Times are UTC.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    status: Status
+    source: str
+    start_time: datetime | None
+    end_time: datetime | None
+    parent_id: str | None = None
+    description: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    backends: Mapping[str, Delivery] = field(default_factory=dict)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        if self.start_time is None or self.end_time is None:
+            return None
+        return round((self.end_time - self.start_time).total_seconds(), 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """Why a run was ranked as it was: the value found, at which step, by which mode and aggregate."""
+
+    metric: str
+    value: float
+    step: int
+    mode: Mode
+    agg: Aggregate
+
+
+@dataclass(frozen=True, slots=True)
+class BestRun:
+    """A run among the best, with the values of its other metrics at the step of its best value."""
+
+    run: RunRecord
+    best: Best
+    at_step: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The answer of `best`: the best runs in order, and how many runs could not take part."""
+
+    runs: Sequence[BestRun]
+    without_metric: int = 0
+    not_finite: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a backend needs to find or make a run.
+
+    `target` is what was resolved for this backend when the run started (for mlflow: `tracking_uri`), never with a
+    password. `parent_remote_id` is the parent's id at this backend. `remote_id` is the id found at an earlier
+    opening. `start_ms` is milliseconds since 1970.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    start_ms: int
+    target: Mapping[str, Any] = field(default_factory=dict)
+    description: str | None = None
+    parent_id: str | None = None
+    parent_remote_id: str | None = None
+    remote_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRun:
+    """A run as a backend knows it: its own id, and the address a person can open (None when there is none)."""
+
+    run_id: str
+    remote_id: str
+    url: str | None = None
+    experiment_id: str | None = None

@@ -1,0 +1,256 @@
+"""Which names, numbers, values and times every backend accepts; the only parser of numbers.
+
+Nothing here imports: the log commands come through this module, and `re` alone would double their cost.
+Limits are those of MLflow 3 (`mlflow/utils/validation.py`), the narrowest of the backends.
+"""
+
+from __future__ import annotations
+
+from trk.errors import UsageError
+
+MAX_NAME = 250  # characters in a metric, param, tag, run or experiment name
+MAX_NUMBER = 400  # characters of a number's text: beyond the longest exact decimal anyone prints
+MAX_TEXT = 10_000_000  # characters of a param, tag or summary text
+MAX_STEP = 2**63 - 1
+MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: what lies beyond is a unit mistaken, not a time
+SECONDS_BELOW = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973: nothing real is near
+HUGE = 1.797e308  # MLflow stores infinity as ±1.797e308; from here on a value is never ranked
+
+RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp")
+RESERVED_TAG_PREFIX = "trk."
+
+UP = frozenset(
+    "acc accuracy ap auc auprc auroc bleu chrf correct coverage dice ev exact f1 f1score f2 fscore "
+    "gain gini hit hits iou jaccard kappa map map50 mcc miou mrr ndcg pass precision psnr purity r2 recall "
+    "return returns reward rewards rocauc rouge score sensitivity silhouette spearman pearson specificity ssim "
+    "success throughput win winrate wins".split()
+)
+DOWN = frozenset(
+    "brier cer crossentropy deviance distance divergence duration ece energy err error errors fid fpr fnr hinge "
+    "kl latency logloss loss losses mae mape medae mse msle nll perplexity ppl regret residual rmse rmsle runtime "
+    "smape ter wer".split()
+)
+
+_NAME_EXTRA = frozenset("_-. :/")
+_NUMBER_CHARS = frozenset("0123456789+-.eE")
+_SPECIAL = {"nan": "nan", "inf": "inf", "infinity": "inf"}
+# What turns text round or hides it; a terminal or a page would show another name than was logged.
+_INVISIBLE = frozenset("\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u2028\u2029")
+
+
+def shown(text: object) -> str:
+    """The text as an error message may show it: quoted, on one line, at most 60 characters."""
+    quoted = ascii(text) if isinstance(text, str) and not text.isprintable() else repr(text)
+    return quoted if len(quoted) <= 60 else quoted[:56] + "…" + quoted[-1]
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """A metric, param or tag name: letters, digits and `_ - . space : /`, at most 250, no `..`, no leading `/`.
+
+    Raises UsageError naming the value and the rule.
+    """
+    if type(name) is not str:
+        raise UsageError(f"{what} must be text, not {type(name).__name__}")
+    if not name:
+        raise UsageError(f"{what} is empty")
+    if len(name) > MAX_NAME:
+        raise UsageError(f"{what} {shown(name)} has {len(name)} characters; at most {MAX_NAME} are allowed")
+    if not name.isalnum():  # most names pass here without a loop
+        for char in name:
+            if not (char.isalnum() or char in _NAME_EXTRA):
+                raise UsageError(
+                    f"{what} {shown(name)} has the character {ascii(char)}; "
+                    "letters, digits and _ - . space : / are allowed"
+                )
+        _check_path_like(name, what)
+    return name
+
+
+def _check_path_like(name: str, what: str) -> None:
+    """MLflow keeps a name as a path: what a path would fold together or climb out with is refused."""
+    if name[0] == " " or name[-1] == " ":
+        raise UsageError(f"{what} {shown(name)} begins or ends with a space")
+    if "/" in name or "." in name:
+        if name[0] == "/":
+            raise UsageError(f"{what} {shown(name)} begins with /")
+        if any(part in ("", ".", "..") for part in name.split("/")) or name.startswith(".."):
+            raise UsageError(f"{what} {shown(name)} is not a plain path: no empty part, no . and no ..")
+
+
+def check_metric_name(name: str) -> str:
+    """A metric name: `check_name`, and not one that W&B or trk uses for its own axes."""
+    check_name(name, "metric name")
+    if name in RESERVED_METRICS:
+        raise UsageError(f"metric name {shown(name)} is reserved: trk and W&B use it for their own axes")
+    return name
+
+
+def check_tag_name(name: str) -> str:
+    """A tag name: `check_name`, and not under `trk.`, where trk keeps the run's identity."""
+    check_name(name, "tag name")
+    if name.startswith(RESERVED_TAG_PREFIX):
+        raise UsageError(f"tag name {shown(name)} is reserved: trk. is where trk keeps a run's identity")
+    return name
+
+
+def check_title(title: str, what: str) -> str:
+    """A run's or experiment's name: any visible text on one line, at most 250 characters, not beginning with @.
+
+    Raises UsageError.
+    """
+    check_text(title, what)
+    if not title.strip():
+        raise UsageError(f"{what} is empty")
+    if len(title) > MAX_NAME:
+        raise UsageError(f"{what} {shown(title)} has {len(title)} characters; at most {MAX_NAME} are allowed")
+    for char in title:
+        if char in _INVISIBLE or not (char.isprintable() or char == " "):
+            raise UsageError(f"{what} {shown(title)} has the invisible character {ascii(char)}")
+    if title[0] == "@":
+        raise UsageError(f"{what} {shown(title)} begins with @, which names runs such as @last")
+    return title
+
+
+def check_text(text: str, what: str) -> str:
+    """Free text, such as a param's or tag's value: valid Unicode without NUL, at most ten million characters."""
+    if type(text) is not str:
+        raise UsageError(f"{what} must be text, not {type(text).__name__}")
+    if len(text) > MAX_TEXT:
+        raise UsageError(f"{what} has {len(text)} characters; at most {MAX_TEXT} are allowed")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{what} {ascii(text)[:60]} is not valid UTF-8") from None
+    if "\0" in text:
+        raise UsageError(f"{what} contains a NUL character")
+    return text
+
+
+def parse_number(text: str, what: str = "value") -> float:
+    """The number a text stands for: `0.5`, `1e-3`, `-.5`, `nan`, `inf`; nothing looser.
+
+    Raises UsageError for anything else, and for digits that no double can hold (`1e999`).
+    """
+    sign, bare = (text[0], text[1:]) if text[:1] in ("-", "+") else ("", text)
+    special = _SPECIAL.get(bare.lower()) if bare.isascii() else None
+    if special is not None:
+        return float(sign + special)
+    if not text or len(text) > MAX_NUMBER or not _NUMBER_CHARS.issuperset(text):
+        raise UsageError(f"{what} {shown(text)} is not a number (such as 0.5, -1e-3, nan, inf)")
+    try:
+        number = float(text)
+    except ValueError:
+        raise UsageError(f"{what} {shown(text)} is not a number (such as 0.5, -1e-3, nan, inf)") from None
+    if number - number != 0:
+        raise UsageError(f"{what} {shown(text)} is larger than a double can hold; say inf if that is meant")
+    return number
+
+
+def to_number(value: object, what: str = "value") -> float:
+    """A Python, numpy or tensor scalar as a float. Raises UsageError for text, None, containers and overflow."""
+    if type(value) is float:
+        return value
+    if isinstance(value, (int, float)):
+        return _as_float(value, what)
+    if value is None or isinstance(value, (str, bytes, bytearray, complex)) or getattr(value, "ndim", 0) != 0:
+        raise UsageError(f"{what} must be one number, not {shown(value)}")
+    if not hasattr(value, "__float__") and hasattr(value, "item"):
+        value = value.item()
+    return _as_float(value, what)
+
+
+def _as_float(value: object, what: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever it is, float() judges it
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} must be one number, not {shown(value)}") from None
+    except OverflowError:
+        raise UsageError(f"{what} is larger than a double can hold; say inf if that is meant") from None
+
+
+def parse_step(text: str) -> int:
+    """A step's text as an integer from -2^63 to 2^63 - 1. Raises UsageError."""
+    digits = text[1:] if text[:1] == "-" else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
+        raise UsageError(f"step {shown(text)} is not a whole number")
+    return check_step(int(text))
+
+
+def check_step(step: object) -> int:
+    """A step as an int within 64 bits. Raises UsageError."""
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise UsageError(f"step must be a whole number, not {shown(step)}")
+    number = step.__index__()
+    if not -MAX_STEP - 1 <= number <= MAX_STEP:
+        raise UsageError(f"step {number} does not fit 64 bits")
+    return int(number)
+
+
+def parse_time(text: str) -> int:
+    """A time's text as milliseconds since 1970: ISO 8601 (UTC when it names no zone), or s or ms since the epoch.
+
+    Raises UsageError; the years 1970 to 2099 are taken.
+    """
+    if text and _NUMBER_CHARS.issuperset(text):
+        try:
+            return check_time(parse_number(text, "timestamp"))
+        except UsageError:
+            if text.count("-") < 2 and not text.isdigit():
+                raise
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"timestamp {shown(text)} is neither ISO 8601 (2026-11-21T07:27:00Z) nor seconds or ms since 1970"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return _in_range((elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000, text)
+
+
+def check_time(time: object) -> int:
+    """A time as milliseconds since 1970: a number below 1e11 is seconds, else milliseconds; or a datetime.
+
+    Raises UsageError.
+    """
+    if hasattr(time, "isoformat"):
+        return parse_time(time.isoformat())
+    number = to_number(time, "timestamp")
+    if number - number != 0:
+        raise UsageError(f"timestamp {shown(time)} is not a time")
+    return _in_range(round(number * 1000) if abs(number) < SECONDS_BELOW else round(number), time)
+
+
+def _in_range(time_ms: int, given: object) -> int:
+    if not 0 <= time_ms < MAX_TIME_MS:
+        raise UsageError(f"timestamp {shown(given)} is outside the years 1970 to 2099")
+    return time_ms
+
+
+def is_ranked(value: float) -> bool:
+    """Whether a value may be compared for best: not NaN, not infinite, not what MLflow makes of infinity."""
+    return -HUGE < value < HUGE
+
+
+def direction(name: str) -> str | None:
+    """`max` or `min` for a metric whose name says which is better; None when it says neither or both."""
+    words = _words(name)
+    up, down = not UP.isdisjoint(words), not DOWN.isdisjoint(words)
+    if up == down:
+        return None
+    return "max" if up else "min"
+
+
+def _words(name: str) -> list[str]:
+    """The words of a metric name: `val/rocAuc_2` is val, roc, auc, rocauc, 2."""
+    words: list[str] = []
+    for part in "".join(char if char.isalnum() else " " for char in name).split():
+        spaced = "".join(
+            " " + char if char.isupper() and i and part[i - 1].islower() else char for i, char in enumerate(part)
+        )
+        words += [part.lower(), *spaced.lower().split()]
+    return words
