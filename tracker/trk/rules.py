@@ -20,22 +20,112 @@ RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp")
 RESERVED_TAG_PREFIX = "trk."
 
 UP = frozenset(
-    "acc accuracy ap auc auprc auroc bleu chrf correct coverage dice ev exact f1 f1score f2 fscore "
-    "gain gini hit hits iou jaccard kappa map map50 mcc miou mrr ndcg pass precision psnr purity r2 recall "
-    "return returns reward rewards rocauc rouge score sensitivity silhouette spearman pearson specificity ssim "
-    "success throughput win winrate wins".split()
+    [
+        "acc",
+        "accuracy",
+        "ap",
+        "auc",
+        "auprc",
+        "auroc",
+        "bleu",
+        "chrf",
+        "correct",
+        "coverage",
+        "dice",
+        "ev",
+        "exact",
+        "f1",
+        "f1score",
+        "f2",
+        "fscore",
+        "gain",
+        "gini",
+        "hit",
+        "hits",
+        "iou",
+        "jaccard",
+        "kappa",
+        "map",
+        "map50",
+        "mcc",
+        "miou",
+        "mrr",
+        "ndcg",
+        "pass",
+        "precision",
+        "psnr",
+        "purity",
+        "r2",
+        "recall",
+        "return",
+        "returns",
+        "reward",
+        "rewards",
+        "rocauc",
+        "rouge",
+        "score",
+        "sensitivity",
+        "silhouette",
+        "spearman",
+        "pearson",
+        "specificity",
+        "ssim",
+        "success",
+        "throughput",
+        "win",
+        "winrate",
+        "wins",
+    ]
 )
 DOWN = frozenset(
-    "brier cer crossentropy deviance distance divergence duration ece energy err error errors fid fpr fnr hinge "
-    "kl latency logloss loss losses mae mape medae mse msle nll perplexity ppl regret residual rmse rmsle runtime "
-    "smape ter wer".split()
+    [
+        "brier",
+        "cer",
+        "crossentropy",
+        "deviance",
+        "distance",
+        "divergence",
+        "duration",
+        "ece",
+        "energy",
+        "err",
+        "error",
+        "errors",
+        "fid",
+        "fpr",
+        "fnr",
+        "hinge",
+        "kl",
+        "latency",
+        "logloss",
+        "loss",
+        "losses",
+        "mae",
+        "mape",
+        "medae",
+        "mse",
+        "msle",
+        "nll",
+        "perplexity",
+        "ppl",
+        "regret",
+        "residual",
+        "rmse",
+        "rmsle",
+        "runtime",
+        "smape",
+        "ter",
+        "wer",
+    ]
 )
 
 _NAME_EXTRA = frozenset("_-. :/")
 _NUMBER_CHARS = frozenset("0123456789+-.eE")
 _SPECIAL = {"nan": "nan", "inf": "inf", "infinity": "inf"}
 # What turns text round or hides it; a terminal or a page would show another name than was logged.
-_INVISIBLE = frozenset("\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u2028\u2029")
+_INVISIBLE = frozenset(
+    "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u2028\u2029"
+)
 
 
 def shown(text: object) -> str:
@@ -59,8 +149,7 @@ def check_name(name: str, what: str = "name") -> str:
         for char in name:
             if not (char.isalnum() or char in _NAME_EXTRA):
                 raise UsageError(
-                    f"{what} {shown(name)} has the character {ascii(char)}; "
-                    "letters, digits and _ - . space : / are allowed"
+                    f"{what} {shown(name)} has the character {char!a}; letters, digits and _ - . space : / are allowed"
                 )
         _check_path_like(name, what)
     return name
@@ -105,7 +194,7 @@ def check_title(title: str, what: str) -> str:
         raise UsageError(f"{what} {shown(title)} has {len(title)} characters; at most {MAX_NAME} are allowed")
     for char in title:
         if char in _INVISIBLE or not (char.isprintable() or char == " "):
-            raise UsageError(f"{what} {shown(title)} has the invisible character {ascii(char)}")
+            raise UsageError(f"{what} {shown(title)} has the invisible character {char!a}")
     if title[0] == "@":
         raise UsageError(f"{what} {shown(title)} begins with @, which names runs such as @last")
     return title
@@ -213,12 +302,14 @@ def parse_time(text: str) -> int:
 
 
 def check_time(time: object) -> int:
-    """A time as milliseconds since 1970: a number below 1e11 is seconds, else milliseconds; or a datetime.
+    """A time as milliseconds since 1970: a number below 1e11 is seconds, else milliseconds; a datetime; or text.
 
-    Raises UsageError.
+    Raises UsageError. Text is as in `parse_time`; a datetime without a zone is local time, as everywhere in Python.
     """
-    if hasattr(time, "isoformat"):
-        return parse_time(time.isoformat())
+    if isinstance(time, str):
+        return parse_time(time)
+    if hasattr(time, "timestamp"):
+        return _in_range(round(time.timestamp() * 1000), time)
     number = to_number(time, "timestamp")
     if number - number != 0:
         raise UsageError(f"timestamp {shown(time)} is not a time")

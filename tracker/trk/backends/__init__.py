@@ -30,7 +30,7 @@ def load(name: str) -> type[Backend]:
     for point in entry_points(group=GROUP, name=name):
         try:
             loaded: type[Backend] = point.load()
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything while it is imported
+        except Exception as error:
             raise BackendNeedsUser(f"backend {name} ({point.value}) can't be loaded: {error}") from error
         return loaded
     raise BackendNeedsUser(f"no backend {name!r} is installed here")

@@ -1,0 +1,1 @@
+"""The command `trk`: it parses, calls the library, and shows what came of it."""

@@ -1,0 +1,77 @@
+"""The command `trk`: log commands go straight to the library, everything else to the Typer app."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from trk.errors import TrkError
+from trk_cli import tokens
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line (left out: this process's) and return its exit code. Errors end here, shown once."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+    except TrkError as error:
+        from trk_cli import output
+
+        if os.environ.get("TRK_DEBUG"):
+            raise
+        output.error(error, "--json" in words)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    if words and words[0] in tokens.VERBS:
+        from trk_cli import hot
+
+        if words[0] in hot.POSITIONALS:
+            call = _fast_call(words, hot.POSITIONALS[words[0]])
+            if call is not None:
+                hot.acknowledged(words[0], *call)
+                return 0
+        words = tokens.rewritten(words)
+    from trk_cli import app
+
+    return app.run(words)
+
+
+def _fast_call(words: list[str], wanted: tuple[int, int | None]) -> tuple[dict[str, Any], list[str]] | None:
+    """(options, positionals) of a log command that is whole and plain; None when Typer should explain."""
+    _, given, positionals, clean = tokens.split(words)
+    least, most = wanted
+    if not clean or len(positionals) < least or (most is not None and len(positionals) > most):
+        return None
+    options: dict[str, Any] = {}
+    for name, value in given:
+        options[name[2:].replace("-", "_")] = True if value is None else value
+    return options, positionals
+
+
+def run() -> None:
+    """The process's entry: exits without Python's own clean-up, which would close the journal and cost an fsync."""
+    code = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # nobody is there to read it any more
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

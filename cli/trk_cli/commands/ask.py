@@ -1,0 +1,244 @@
+"""best, ls, show, history: questions about runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from trk import rules
+from trk.errors import UsageError
+from trk.query import ask as library
+from trk.records import BestRun, Ranking, RunRecord
+from trk_cli import output
+from trk_cli.commands import options
+from trk_cli.render import sparkline
+
+DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status", "started", "duration")
+MAX_LS_METRICS = 4  # columns of metrics that `ls` shows unasked
+
+
+def best(
+    metric: Annotated[str | None, typer.Option("--metric", metavar="KEY", help="The metric to rank by.")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", metavar="max|min", help="Which is better; else as defined, or by name.")
+    ] = None,
+    agg: Annotated[
+        str, typer.Option("--agg", metavar="HOW", help="best (over the whole history), last, min or max.")
+    ] = "best",
+    n: Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many runs, best first.")] = None,
+    experiment: options.Experiment = None,
+    filter: options.Filter = None,  # noqa: A002 - the flag's name
+    source: options.Source = None,
+    timeout: options.Timeout = "30",
+    format: options.Format = None,  # noqa: A002 - the flag's name
+    json: options.Json = False,
+    field: options.Field = None,
+    quiet: options.IdsOnly = False,
+) -> None:
+    """The best run by a metric, with the step and the other metrics at that step. NaN and infinity never win.
+
+    Example: RUN=$(trk best --metric f1 -q)
+    """
+    shape = options.shape(format, json, field, quiet)
+    if metric is None:
+        raise UsageError("best needs a metric", hint="trk best --metric f1")
+    wanted = options.count(n, "-n")
+    ranking = library.best(
+        metric,
+        mode=mode,  # type: ignore[arg-type]  # the library checks what a user typed
+        agg=agg,  # type: ignore[arg-type]
+        n=1 if wanted is None else wanted,
+        experiment=experiment, filter=filter, source=source, timeout=options.seconds(timeout), warn=output.warn,
+    )  # fmt: skip
+    output.show(_ranking_result(ranking, metric, many=wanted is not None), shape)
+    _tell_left_out(ranking, metric, quiet or field is not None)
+
+
+def _tell_left_out(ranking: Ranking, metric: str, quiet: bool) -> None:
+    left_out = []
+    if ranking.without_metric:
+        left_out.append(f"{ranking.without_metric} without {metric}")
+    if ranking.not_finite:
+        left_out.append(f"{ranking.not_finite} with no finite value of it")
+    if left_out:
+        output.talk(f"runs left out: {', '.join(left_out)}", quiet=quiet)
+
+
+def _ranking_result(ranking: Ranking, metric: str, many: bool) -> output.Listing:
+    forms = [output.best_json(entry) for entry in ranking.runs]
+    names = sorted({name for entry in ranking.runs for name in entry.at_step})
+    columns = [
+        output.Column("run", keep=True), "name", "experiment", output.Column(metric, keep=True), "step", *names,
+    ]  # fmt: skip
+    rows = [_best_row(entry, names) for entry in ranking.runs]
+    ids = [entry.run.run_id for entry in ranking.runs]
+    return output.Listing(columns, rows, data=forms if many else forms[0], ids=ids)
+
+
+def _best_row(entry: BestRun, names: Sequence[str]) -> list[Any]:
+    run, found = entry.run, entry.best
+    others = [entry.at_step.get(name) for name in names]
+    return [run.run_id, run.name, run.experiment, found.value, found.step, *others]
+
+
+def ls(
+    experiment: options.Experiment = None,
+    filter: options.Filter = None,  # noqa: A002 - the flag's name
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="KEY", help='Such as "metrics.f1 desc"; else newest first.')
+    ] = None,
+    status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="RUNNING, FINISHED, …")] = None,
+    n: Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many runs at most.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.lr,tags.stage,status."),
+    ] = None,
+    source: options.Source = None,
+    timeout: options.Timeout = "30",
+    format: options.Format = None,  # noqa: A002 - the flag's name
+    json: options.Json = False,
+    field: options.Field = None,
+    quiet: options.IdsOnly = False,
+) -> None:
+    """Runs with their metrics, newest first.
+
+    Example: trk ls --filter "metrics.f1 > 0.9" --sort "metrics.f1 desc"
+    """
+    shape = options.shape(format, json, field, quiet)
+    records = library.search(
+        filter, experiment=experiment, status=status.upper() if status else None, sort=sort,
+        n=options.count(n, "-n"), source=source, timeout=options.seconds(timeout), warn=output.warn,
+    )  # fmt: skip
+    names = _checked_columns(columns) if columns is not None else _columns_for(records)
+    rows = [[_cell(record, name) for name in names] for record in records]
+    forms = [output.run_json(record) for record in records]
+    heads = [output.Column(_head(name, columns is None), keep=name in ("run", "run_id")) for name in names]
+    ids = [record.run_id for record in records]
+    output.show(output.Listing(heads, rows, data=forms, ids=ids, empty="no runs"), shape)
+
+
+def _head(name: str, unasked: bool) -> str:
+    return name.removeprefix("metrics.") if unasked else name
+
+
+def _columns_for(records: Sequence[RunRecord]) -> list[str]:
+    """The columns shown unasked: the run's own, and the metrics that most runs have."""
+    counts: dict[str, int] = {}
+    for record in records:
+        for name in record.metrics:
+            counts[name] = counts.get(name, 0) + 1
+    common = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_LS_METRICS]
+    return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in sorted(common))]
+
+
+_ATTRIBUTES = {
+    "run": lambda r: r.run_id,
+    "run_id": lambda r: r.run_id,
+    "name": lambda r: r.name,
+    "experiment": lambda r: r.experiment,
+    "status": lambda r: str(r.status),
+    "source": lambda r: r.source,
+    "started": lambda r: r.start_time,
+    "start_time": lambda r: r.start_time,
+    "end_time": lambda r: r.end_time,
+    "duration": lambda r: r.duration_s,
+    "duration_s": lambda r: r.duration_s,
+    "parent_id": lambda r: r.parent_id,
+    "description": lambda r: r.description,
+}
+
+
+def _checked_columns(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        kind, _, key = name.partition(".")
+        if name not in _ATTRIBUTES and not (kind in ("metrics", "params", "tags") and key):
+            raise UsageError(
+                f"unknown column {rules.shown(name)}",
+                hint=f"metrics.KEY, params.KEY, tags.KEY, or one of {', '.join(_ATTRIBUTES)}",
+            )
+    if not names:
+        raise UsageError("--columns names no column")
+    return names
+
+
+def _cell(record: RunRecord, name: str) -> Any:
+    if name in _ATTRIBUTES:
+        return _ATTRIBUTES[name](record)
+    kind, _, key = name.partition(".")
+    found: dict[str, Any] = getattr(record, kind)
+    return found.get(key)
+
+
+def show(
+    named: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; left out: the active one.")] = None,
+    run: options.Run = None,
+    source: options.Source = None,
+    timeout: options.Timeout = "30",
+    format: options.Format = None,  # noqa: A002 - the flag's name
+    json: options.Json = False,
+    field: options.Field = None,
+    quiet: options.IdsOnly = False,
+) -> None:
+    """Everything about one run, with sparklines of its metrics.
+
+    Example: trk show @last --field metrics.f1
+    """
+    shape = options.shape(format, json, field, quiet)
+    if named is not None and run is not None:
+        raise UsageError("the run is named twice, as RUN and as --run")
+    found, record = library.locate(named or run, source=source, timeout=options.seconds(timeout), warn=output.warn)
+    form = output.run_json(record)
+    wants_table = shape.format != "json" and field is None and not quiet
+    rows = _details(found, record) if wants_table else []
+    heads = ["what", output.Column("name", keep=True), output.Column("value", keep=True), "history"]
+    output.show(output.Listing(heads, rows, data=form, ids=[record.run_id]), shape)
+
+
+def _details(source: Any, record: RunRecord) -> list[list[Any]]:
+    rows: list[list[Any]] = [
+        ["run", name, _ATTRIBUTES[name](record), ""]
+        for name in ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
+        if _ATTRIBUTES[name](record) is not None
+    ]  # fmt: skip
+    rows += [["param", key, value, ""] for key, value in sorted(record.params.items())]
+    for key, value in sorted(record.metrics.items()):
+        values = [point.value for point in source.history(record, key)]
+        rows.append(["metric", key, value, sparkline(values)])
+    rows += [["tag", key, value, ""] for key, value in sorted(record.tags.items())]
+    for name, state in record.backends.items():
+        told = f"{state.delivered} of {state.logged} rows delivered"
+        told += f", {state.pending} pending" if state.pending else ""
+        told += f", {state.rejected} rejected" if state.rejected else ""
+        told += f", {state.skipped} skipped" if state.skipped else ""
+        rows.append(["backend", name, f"{told} {state.url or ''}".rstrip(), ""])
+    return rows
+
+
+def history(
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY…", help="The metrics.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
+    ] = None,
+    source: options.Source = None,
+    timeout: options.Timeout = "30",
+    format: options.Format = None,  # noqa: A002 - the flag's name
+    json: options.Json = False,
+    field: options.Field = None,
+    quiet: options.IdsOnly = False,
+) -> None:
+    """Every point of one or several metrics, of one or several runs.
+
+    Example: trk history loss f1 --run @last --format csv
+    """
+    shape = options.shape(format, json, field, quiet)
+    if not keys:
+        raise UsageError("history needs a metric", hint="trk history f1")
+    points = library.history(keys, run or None, source=source, timeout=options.seconds(timeout), warn=output.warn)
+    rows: list[list[Any]] = [[p.run_id, p.metric, p.step, p.time, p.value] for p in points]
+    forms = [output.point_json(point) for point in points]
+    ids = list(dict.fromkeys(point.run_id for point in points))
+    heads = [output.Column("run", keep=True), "metric", "step", "time", output.Column("value", keep=True)]
+    output.show(output.Listing(heads, rows, data=forms, ids=ids), shape)

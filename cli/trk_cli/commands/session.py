@@ -1,0 +1,286 @@
+"""start, attach, detach, resume, end, status, sync: the life of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from trk import delivery, session, tracker
+from trk.errors import NoActiveRun, UsageError
+from trk.records import RunRecord
+from trk.rules import parse_step, shown
+from trk.run import Run
+from trk_cli import hot, output, progress
+from trk_cli.commands import options
+
+Named = Annotated[str, typer.Argument(metavar="RUN", help="The run: id, prefix, name or @last.")]
+Again = "May be given again."
+
+
+def start(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The run's name; made up when left out.")] = None,
+    experiment: options.Experiment = None,
+    backend: Annotated[
+        list[str] | None, typer.Option("-b", "--backend", metavar="NAME", help=f"Where to deliver to. {Again}")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help=f"A tag. {Again}")] = None,
+    param: Annotated[list[str] | None, typer.Option("--param", metavar="K=V", help=f"A param. {Again}")] = None,
+    description: Annotated[str | None, typer.Option("--description", metavar="TEXT")] = None,
+    nested: Annotated[bool, typer.Option("--nested", help="As a child of the active run.")] = False,
+    parent: Annotated[str | None, typer.Option("--parent", metavar="RUN", help="As a child of this run.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="End the active run as KILLED first.")] = False,
+    key_prefix: Annotated[
+        str | None, typer.Option("--key-prefix", metavar="TEXT", help="Goes before metric, param, summary names.")
+    ] = None,
+    step_metric: Annotated[
+        str | None, typer.Option("--step-metric", metavar="KEY", help="The metric that is the x-axis in W&B.")
+    ] = None,
+    capture: Annotated[
+        list[str] | None, typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args, as tags.")
+    ] = None,
+    mlflow_uri: Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")] = None,
+    wandb_project: Annotated[str | None, typer.Option("--wandb-project", metavar="NAME")] = None,
+    wandb_entity: Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME")] = None,
+    wandb_group: Annotated[str | None, typer.Option("--wandb-group", metavar="NAME")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the backends have the run.")] = False,
+    timeout: options.Timeout = "30",
+    shell: Annotated[bool, typer.Option("--shell", help='For eval "$(…)": this shell alone is in the run.')] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Start a run and print its id; later commands here log into it.
+
+    Example: RUN=$(trk start baseline -e digits --param lr=0.1)
+    """
+    limit = options.seconds(timeout)
+    settings_given = {
+        "experiment": experiment, "backends": backend, "key_prefix": key_prefix, "step_metric": step_metric,
+        "mlflow_uri": mlflow_uri, "wandb_project": wandb_project, "wandb_entity": wandb_entity,
+        "wandb_group": wandb_group,
+    }  # fmt: skip
+    kinds = [kind for word in capture or () for kind in word.split(",") if kind]
+    started = tracker.create(
+        name, settings_given, tags=hot.as_text(hot.pairs(tag or ())), params=hot.as_text(hot.pairs(param or ())),
+        description=description, nested=nested, parent=parent, capture=kinds, command=_caller(),
+        shell_session=not shell, replace=replace,
+    )  # fmt: skip
+    if wait:
+        delivery.deliver(started.run.journal, started.run.folder, [started.run.id], timeout=limit)
+    _tell_start(started, shell, quiet)
+    record = started.run.record
+    _warn_undelivered([record], quiet=quiet, wanted=wait)
+    if json:
+        output.show(output.Single(output.run_json(record)), options.JSON)
+    else:
+        output.emit((_exports(started.run) if shell else started.run.id) + "\n")
+
+
+def _caller() -> list[str]:
+    """The command line of the script or shell that calls `trk start`: that is what a user wants captured."""
+    import os
+
+    from trk.capture.args import command_of
+
+    return command_of(os.getppid())
+
+
+def _exports(run: Run) -> str:
+    from shlex import quote
+
+    return f"export TRK_RUN={run.id}\nexport TRK_DIR={quote(run.folder)}"
+
+
+def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
+    run, resolved = started.run, started.settings
+    for warning in resolved.warnings:
+        output.warn(warning)
+    if started.new_folder is not None:
+        output.talk(f"made {started.new_folder}", quiet=quiet)
+    if started.replaced is not None:
+        output.talk(f"run {started.replaced} ended as KILLED", quiet=quiet)
+    backends = ", ".join(resolved.get("backends")) or "the journal alone"
+    origin = resolved.values["backends"].origin
+    output.talk(f"run {run.name} ({run.id}) in experiment {run.experiment} → {backends} ({origin})", quiet=quiet)
+    other = session.settings.env("TRK_RUN")
+    if other is not None and not shell and other != run.id:
+        output.warn(f"TRK_RUN is set: commands of this shell log into {other}, not into the new run (unset TRK_RUN)")
+
+
+def attach(run: Named, json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Log into an existing, open run of trk from here on.
+
+    Example: trk attach baseline
+    """
+    if run.startswith(("mlflow:", "wandb:")):
+        raise UsageError("runs that trk did not make can't be attached to yet", hint="trk start, then log into that")
+    _tell_run(tracker.attach(run, shell_session=True), "attached to", json, quiet)
+
+
+def detach(json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Leave the active run as it is; it stays open.
+
+    Example: trk detach
+    """
+    run_id = tracker.detach()
+    _tell_run(tracker.need_run(run_id), "detached from", json, quiet)
+
+
+def resume(run: Named, json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Reopen an ended run of trk and log into it from here on.
+
+    Example: trk resume @last
+    """
+    _tell_run(tracker.resume(run, shell_session=True), "resumed", json, quiet)
+
+
+def _tell_run(run: Run, what: str, json: bool, quiet: bool) -> None:
+    if json:
+        output.show(output.Single({"run_id": run.id, "status": run.status}), options.JSON)
+    output.talk(f"{what} run {run.name} ({run.id})", quiet=quiet)
+
+
+def end(
+    run: options.Run = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="STATUS", help="FINISHED (the default), FAILED or KILLED.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="The same as --status FAILED.")] = False,
+    exit_code: Annotated[
+        str | None, typer.Option("--exit-code", metavar="N", help="0 is FINISHED; 130, 137, 143 KILLED; else FAILED.")
+    ] = None,
+    timeout: options.Timeout = "30",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not deliver now; trk sync does.")] = False,
+    strict: options.Strict = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """End the active run and deliver it, for at most --timeout seconds; what is pending then stays in the journal.
+
+    Example: trap 'trk end --exit-code $?' EXIT
+    """
+    limit = options.seconds(timeout)
+    ended = _end_status(status, failed, exit_code)
+    found = hot.find_run(run)
+    found.finish(ended)
+    if not no_wait:
+        with progress.bar(quiet) as report:
+            delivery.deliver(found.journal, found.folder, [found.id], timeout=limit, progress=report)
+    record = found.record
+    output.talk(f"run {record.name} ({record.run_id}) {record.status}", quiet=quiet)
+    _report([record], json, quiet, wanted=not no_wait)
+    if strict or _strict_setting():
+        delivery.check_delivered([record])
+
+
+def _strict_setting() -> bool:
+    return bool(tracker.config.resolve(session.find_folder()).get("strict"))
+
+
+def _end_status(status: str | None, failed: bool, exit_code: str | None) -> str:
+    if sum((status is not None, failed, exit_code is not None)) > 1:
+        raise UsageError("--status, --failed and --exit-code exclude each other")
+    if failed:
+        return "FAILED"
+    if exit_code is None:
+        return (status or "FINISHED").upper()
+    code = parse_step(exit_code)
+    if not 0 <= code <= 255:
+        raise UsageError(f"exit code {shown(exit_code)} is not from 0 to 255")
+    return "FINISHED" if code == 0 else "KILLED" if code in (130, 137, 143) else "FAILED"
+
+
+def sync(
+    run: options.Run = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="BACKEND", help="To this backend only.")] = None,
+    timeout: options.Timeout = "30",
+    strict: options.Strict = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Deliver what is pending, of every run, for at most --timeout seconds.
+
+    Example: trk sync --timeout 120
+    """
+    limit = options.seconds(timeout)
+    with progress.bar(quiet) as report:
+        records = tracker.sync(run, to=to, timeout=limit, progress=report)
+    if not records:
+        output.talk("nothing is pending", quiet=quiet)
+    _report(records, json, quiet, wanted=True)
+    if strict or _strict_setting():
+        delivery.check_delivered(records)
+
+
+def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool) -> None:
+    """What was delivered, per run and backend."""
+    if json:
+        runs = [output.run_json(record) for record in records]
+        kept = [{key: run[key] for key in ("run_id", "status", "backends")} for run in runs]
+        output.show(output.Single({"runs": kept}), options.JSON)
+    elif records and not quiet:
+        output.show(_deliveries(records), options.AS_FITS)
+    _warn_undelivered(records, quiet=quiet, wanted=wanted)
+
+
+def _deliveries(records: Sequence[RunRecord], data: Any = None) -> output.Listing:
+    columns = [
+        output.Column("run", keep=True),
+        "backend",
+        "logged",
+        "delivered",
+        "pending",
+        "rejected",
+        "skipped",
+        "url",
+    ]
+    rows: list[list[Any]] = []
+    for record in records:
+        for name, state in record.backends.items():
+            counts = [state.logged, state.delivered, state.pending, state.rejected, state.skipped]
+            rows.append([record.run_id, name, *counts, state.url or ""])
+    return output.Listing(columns, rows, data=data, empty="no backend is configured: the run is in the journal alone")
+
+
+def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool) -> None:
+    """Say, per backend, what it does not have and what mends it."""
+    if quiet:
+        return
+    for record in records:
+        for name, state in record.backends.items():
+            if state.rejected:
+                first = state.rejections[0]
+                what = f"{first.kind} {first.key}" if first.key else first.kind
+                output.warn(f"{name} rejected {state.rejected} rows of {record.run_id}: {what}: {first.reason}")
+            if (state.pending or state.run_id is None) and wanted:
+                why = f": {state.last_error}" if state.last_error else ""
+                output.warn(
+                    f"{name} does not have {state.pending} of {state.logged} rows of {record.run_id}{why}; "
+                    "they are safe in the journal: trk sync"
+                )
+
+
+def status(
+    run: options.Run = None,
+    format: options.Format = None,  # noqa: A002 - the flag's name
+    json: options.Json = False,
+    field: options.Field = None,
+    quiet: options.IdsOnly = False,
+) -> None:
+    """The active run, and per backend what is delivered, pending and rejected. Exit 3 without one.
+
+    Example: trk status --field backends.mlflow.pending
+    """
+    shape = options.shape(format, json, field, quiet)
+    found = hot.find_run(run)
+    if run is None and found.status != "RUNNING":
+        raise NoActiveRun(f"the session's run {found.id} has ended ({found.status})", hint="trk start")
+    record = found.record
+    shown_as = {**output.run_json(record), "active": record.status == "RUNNING"}
+    shown_as["session"] = session.session_path(found.folder)
+    if not quiet and field is None:
+        output.talk(f"run {record.name} ({record.run_id}) in experiment {record.experiment}: {record.status}")
+    output.show(replace(_deliveries([record], shown_as), ids=[record.run_id]), shape)
+    _warn_undelivered([record], quiet=quiet or field is not None, wanted=False)

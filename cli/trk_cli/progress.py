@@ -1,0 +1,29 @@
+"""A progress bar on stderr while rows are delivered: on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trk.delivery import Progress
+
+
+@contextmanager
+def bar(quiet: bool) -> Iterator[Progress | None]:
+    """Yields what delivery reports to, or None where nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("delivering"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeElapsedColumn())
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("delivering", total=None)
+
+        def report(settled: int, goal: int) -> None:
+            shown.update(task, completed=settled, total=goal)
+
+        yield report

@@ -1,0 +1,216 @@
+"""Listings as text: table, plain, CSV, TSV, Markdown. What a cell holds never acts on what shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from trk.errors import UsageError
+from trk.rules import parse_number
+from trk_cli.forms import escape, iso, number
+from trk_cli.results import Cell, Listing
+
+_GAP = 2  # spaces between columns of a table
+_NARROW = 10  # a column of text is folded to this, and no further, before another is left out
+_LONGEST = 500  # characters of a text in a table; other formats cut nothing
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_MARKDOWN = str.maketrans(
+    {
+        **{char: f"\\{char}" for char in "\\`*_[]~"},
+        # Entities where a backslash would be read by the table before the text, or by no one.
+        **{char: f"&#{ord(char)};" for char in "|$@"},
+        "<": "&lt;",
+        ">": "&gt;",
+        "&": "&amp;",
+    }
+)
+
+
+def exact(cell: Cell) -> str:
+    """A cell for machines: the shortest number that reads back the same, ISO times, texts as they are."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return str(cell)
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, (int, float)):
+        return str(number(cell))
+    return str(iso(cell))
+
+
+def short(cell: Cell) -> str:
+    """A cell for people: up to six significant digits, times to the second, on one line."""
+    if isinstance(cell, float) and cell - cell == 0:
+        return f"{cell:.6g}"
+    if isinstance(cell, datetime):
+        return str(iso(cell)).replace("T", " ")[:19] + "Z"
+    text = exact(cell)
+    return escape(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+
+
+def plain(listing: Listing, *, header: bool = True) -> str:
+    """Tab-separated lines for scripts, nothing cut short; tabs and newlines in cells are shown as \\t and \\n."""
+    return _separated(listing, exact, header=header)
+
+
+def tsv(listing: Listing) -> str:
+    """Tab-separated lines for spreadsheets: no text begins as a formula."""
+    return _separated(listing, _no_formula, header=True)
+
+
+def _separated(listing: Listing, cell: Callable[[Cell], str], *, header: bool) -> str:
+    rows: list[Sequence[Cell]] = [[column.title for column in listing.heads]] if header else []
+    return "".join("\t".join(escape(cell(item)) for item in row) + "\n" for row in [*rows, *listing.rows])
+
+
+def csv(listing: Listing) -> str:
+    """Comma-separated, quoted where needed; no text begins as a formula. Newlines and tabs are kept."""
+    import csv as writer
+    import io
+
+    rows = [[column.title for column in listing.heads], *listing.rows]
+    buffer = io.StringIO()
+    lines = writer.writer(buffer, lineterminator="\n")
+    lines.writerows([escape(_no_formula(item), keep="\n\t") for item in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _no_formula(cell: Cell) -> str:
+    """A cell that no spreadsheet computes: an apostrophe before a text that begins as a formula, unless a number."""
+    text = exact(cell)
+    if not isinstance(cell, str) or not text.startswith(_FORMULA):
+        return text
+    try:
+        parse_number(text)
+    except UsageError:
+        return "'" + text
+    return text
+
+
+def markdown(listing: Listing) -> str:
+    """A table of GitHub's and GitLab's Markdown."""
+    heads = [markdown_text(column.title) for column in listing.heads]
+    rules = ["---:" if numeric else "---" for numeric in _numeric_columns(listing)]
+    rows = [[_markdown_cell(item) for item in row] for row in listing.rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [heads, rules, *rows])
+
+
+def _markdown_cell(cell: Cell) -> str:
+    return markdown_text(exact(cell)) if isinstance(cell, str) else exact(cell)
+
+
+def markdown_text(text: str) -> str:
+    """The text in Markdown, with nothing in it that is Markdown: no cell, link, mention, HTML, code or formula."""
+    import re
+
+    inert = escape(text).translate(_MARKDOWN).replace("://", "&#58;//")
+    return re.sub(r"(www)\.", r"\1&#46;", inert, flags=re.IGNORECASE)
+
+
+def _numeric_columns(listing: Listing) -> list[bool]:
+    return [_is_numeric([row[at] for row in listing.rows]) for at in range(len(listing.columns))]
+
+
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in known)
+
+
+@dataclass(slots=True)
+class _Shape:
+    """A column of a table as it is fitted: `width` shrinks from what it would like to `least`."""
+
+    title: str
+    texts: list[str]
+    keep: bool
+    numeric: bool
+    width: int
+    least: int
+
+
+def table(listing: Listing, *, width: int, terminal: bool) -> tuple[str, list[str]]:
+    """A table that fits the width, and the titles of the columns that had to be left out.
+
+    Whole cells are shown, folded if need be. Only the head is styled, and only on a terminal that takes colour.
+    """
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shapes, dropped = _fit(_shapes(listing), width)
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width, force_terminal=terminal, legacy_windows=False)
+    head = "bold" if terminal and not console.no_color else ""
+    drawn = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style=head)
+    for shape in shapes:
+        justify = "right" if shape.numeric else "left"
+        drawn.add_column(Text(shape.title), width=shape.width, overflow="fold", justify=justify)  # type: ignore[arg-type]  # a Literal
+    for at in range(len(listing.rows)):
+        drawn.add_row(*(Text(shape.texts[at]) for shape in shapes))
+    console.print(drawn)
+    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()), dropped
+
+
+def _shapes(listing: Listing) -> list[_Shape]:
+    from rich.cells import cell_len
+
+    shapes = []
+    for at, (column, numeric) in enumerate(zip(listing.heads, _numeric_columns(listing), strict=True)):
+        title = escape(column.title[:_LONGEST])
+        texts = [short(row[at]) for row in listing.rows]
+        longest = max(map(cell_len, texts), default=1)
+        natural = max(longest, cell_len(title), 1)
+        least = max(longest, 1) if column.keep or numeric else min(natural, _NARROW)
+        shapes.append(_Shape(title, texts, column.keep, numeric, natural, least))
+    return shapes
+
+
+def _fit(shapes: list[_Shape], width: int) -> tuple[list[_Shape], list[str]]:
+    """Leave out columns from the right, never one to keep, until the rest fits; then narrow the widest."""
+    dropped: list[str] = []
+    while _total([shape.least for shape in shapes]) > width:
+        droppable = [shape for shape in shapes if not shape.keep]
+        if not droppable or len(shapes) == 1:
+            break
+        shapes.remove(droppable[-1])
+        dropped.insert(0, droppable[-1].title)
+    while (excess := _total([shape.width for shape in shapes]) - width) > 0:
+        # On a terminal too narrow for what must be kept, even that is folded.
+        loose = [shape for shape in shapes if shape.width > shape.least] or [s for s in shapes if s.width > 1]
+        if not loose:
+            break
+        widest = max(loose, key=lambda shape: shape.width)
+        floor = widest.least if widest.width > widest.least else 1
+        others = [shape.width for shape in loose if shape is not widest]
+        target = max(floor, min(widest.width - 1, max(others, default=floor)), widest.width - excess)
+        widest.width = target
+    return shapes, dropped
+
+
+def _total(widths: list[int]) -> int:
+    return sum(widths) + _GAP * max(0, len(widths) - 1)
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARKS = 24
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A history as a line of small bars, at most 24; NaN and infinities are gaps."""
+    if len(values) < 2:
+        return ""
+    if len(values) > _SPARKS:
+        values = [values[i * (len(values) - 1) // (_SPARKS - 1)] for i in range(_SPARKS)]
+    finite = [value for value in values if value - value == 0]
+    if not finite:
+        return ""
+    low, span = min(finite), max(finite) - min(finite)
+    top = len(_BARS) - 1
+    return "".join(
+        " " if value - value != 0 else _BARS[round((value - low) / span * top) if 0 < span < float("inf") else 0]
+        for value in values
+    )

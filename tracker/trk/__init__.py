@@ -1,0 +1,129 @@
+"""Log machine-learning experiments to a local journal, deliver them to MLflow, and ask which run was best.
+
+    import trk
+
+    with trk.start("baseline", experiment="digits", params={"lr": 0.1}) as run:
+        run.log_metric("f1", 0.93)
+    print(trk.best("f1").runs[0].run.name)
+
+Names are loaded when they are first used, so that `import trk` costs milliseconds.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from trk.errors import (
+        BackendError as BackendError,
+    )
+    from trk.errors import (
+        ConfigurationError as ConfigurationError,
+    )
+    from trk.errors import (
+        Conflict as Conflict,
+    )
+    from trk.errors import (
+        JournalError as JournalError,
+    )
+    from trk.errors import (
+        NoActiveRun as NoActiveRun,
+    )
+    from trk.errors import (
+        NotDelivered as NotDelivered,
+    )
+    from trk.errors import (
+        NotFound as NotFound,
+    )
+    from trk.errors import (
+        SessionError as SessionError,
+    )
+    from trk.errors import (
+        SourceUnavailable as SourceUnavailable,
+    )
+    from trk.errors import (
+        TrkError as TrkError,
+    )
+    from trk.errors import (
+        UsageError as UsageError,
+    )
+    from trk.query.ask import best as best
+    from trk.query.ask import get_run as get_run
+    from trk.query.ask import history as history
+    from trk.query.ask import search as search
+    from trk.records import (
+        Best as Best,
+    )
+    from trk.records import (
+        BestRun as BestRun,
+    )
+    from trk.records import (
+        Delivery as Delivery,
+    )
+    from trk.records import (
+        MetricPoint as MetricPoint,
+    )
+    from trk.records import (
+        Ranking as Ranking,
+    )
+    from trk.records import (
+        Rejection as Rejection,
+    )
+    from trk.records import (
+        RunRecord as RunRecord,
+    )
+    from trk.records import (
+        Status as Status,
+    )
+    from trk.run import Run as Run
+    from trk.tracker import (
+        active_run as active_run,
+    )
+    from trk.tracker import (
+        attach as attach,
+    )
+    from trk.tracker import (
+        detach as detach,
+    )
+    from trk.tracker import (
+        resume as resume,
+    )
+    from trk.tracker import (
+        start as start,
+    )
+    from trk.tracker import (
+        sync as sync,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "trk.errors": (
+        "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
+        "SessionError", "SourceUnavailable", "TrkError", "UsageError",
+    ),
+    "trk.query.ask": ("best", "get_run", "history", "search"),
+    "trk.records": (
+        "Best", "BestRun", "Delivery", "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status",
+    ),
+    "trk.run": ("Run",),
+    "trk.tracker": ("active_run", "attach", "detach", "resume", "start", "sync"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    *_HOME,
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'trk' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,211 @@
+"""MLflow as a source: its runs and histories as trk's records."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from trk.backends._mlflow_store import Store
+from trk.backends._mlflow_write import MODE_TAG
+from trk.errors import BackendError, BackendRefused, BackendRunGone, SourceUnavailable, UsageError
+from trk.records import MetricPoint, RunRecord, Status, from_ms
+from trk.rules import HUGE
+
+RUN_TAG = "trk.run_id"
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+HANDLE = "mlflow:"
+RUNS_PER_PAGE = 500
+EXPERIMENTS_PER_PAGE = 1000
+EXPERIMENTS_PER_QUERY = 500  # databases limit how many values one query may name; SQLite once took 999
+
+_BOOKKEEPING = frozenset(("mlflow.user", "mlflow.runName", "mlflow.log-model.history", PARENT_TAG, NOTE_TAG))
+_BOOKKEEPING_PREFIXES = ("mlflow.source.", "trk.")
+_STATUS = {"SCHEDULED": Status.RUNNING}  # MLflow's only state that trk has not
+
+
+def tag_filter(run_id: str) -> str:
+    """The filter, in MLflow's grammar, that finds a run by its trk run id."""
+    return f"tags.`{RUN_TAG}` = '{run_id}'"
+
+
+@contextmanager
+def asked(store: Store) -> Iterator[Any]:
+    """The store to ask inside a `with`: what goes wrong is a source's error, and a refusal the caller's."""
+    try:
+        with store.calling() as mlflow:
+            yield mlflow
+    except BackendRefused as error:
+        raise UsageError(error.message) from None
+    except BackendError as error:
+        raise SourceUnavailable(error.message, hint="--source local") from None
+
+
+class Reader:
+    """Asks one MLflow store. What it learns of experiments and parents it keeps: neither is renamed often."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._experiments: dict[str, str] = {}
+        self._trk_ids: dict[str, str] = {}
+        self._remote_ids: dict[str, str] = {}
+
+    def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
+        """See `SearchableBackend.search`."""
+        ids = self._all_experiments() if experiment is None else self._experiment_named(experiment)
+        queries = [
+            self._runs(ids[start : start + EXPERIMENTS_PER_QUERY], filter_string)
+            for start in range(0, len(ids), EXPERIMENTS_PER_QUERY)
+        ]
+        seen: set[str] = set()  # a run that starts between two pages moves the last one of a page to the next
+        for run in heapq.merge(*queries, key=lambda run: -(run.info.start_time or 0)):
+            if run.info.run_id not in seen:
+                seen.add(run.info.run_id)
+                yield self._record(run)
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """See `SearchableBackend.get`."""
+        if not run_id.startswith(HANDLE):
+            if not run_id.isalnum():  # neither trk's nor MLflow's, and the filter has no way to quote
+                return None
+            for run in self._runs(self._all_experiments(), tag_filter(run_id)):
+                return self._record(run)
+        found = self._run(run_id.removeprefix(HANDLE))
+        return self._record(found) if found is not None and found.info.lifecycle_stage == "active" else None
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """See `SearchableBackend.history`."""
+        remote_id = self._remote_id(run.run_id)
+        points: list[MetricPoint] = []
+        token = None
+        while True:
+            with asked(self._store) as mlflow:
+                from mlflow.store.tracking import GET_METRIC_HISTORY_MAX_RESULTS as PER_PAGE
+
+                page = mlflow.get_metric_history(remote_id, metric, max_results=PER_PAGE, page_token=token)
+            points += [
+                MetricPoint(run.run_id, metric, point.step, point.timestamp, _value(point.value)) for point in page
+            ]
+            token = page.token
+            if not token:
+                return sorted(points, key=_place)
+
+    def modes(self, experiment: str) -> Mapping[str, str]:
+        """See `SearchableBackend.modes`."""
+        with asked(self._store) as mlflow:
+            found = mlflow.get_experiment_by_name(experiment)
+        tags = found.tags if found is not None else {}
+        return {key.removeprefix(MODE_TAG): mode for key, mode in tags.items() if key.startswith(MODE_TAG)}
+
+    def _runs(self, experiment_ids: list[str], filter_string: str | None) -> Iterator[Any]:
+        token = None
+        while experiment_ids:
+            with asked(self._store) as mlflow:
+                from mlflow.entities import ViewType
+
+                newest = ["attributes.start_time DESC"]
+                page = mlflow.search_runs(
+                    experiment_ids, filter_string or "", ViewType.ACTIVE_ONLY, RUNS_PER_PAGE, newest, token
+                )
+            for run in page:  # parents are often on the same page: then nobody has to be asked
+                self._trk_ids[run.info.run_id] = _trk_id(run)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _run(self, remote_id: str) -> Any:
+        try:
+            with self._store.calling() as mlflow:
+                return mlflow.get_run(remote_id)
+        except (BackendRunGone, BackendRefused):  # unknown, or no id at all
+            return None
+        except BackendError as error:
+            raise SourceUnavailable(error.message, hint="--source local") from None
+
+    def _all_experiments(self) -> list[str]:
+        ids: list[str] = []
+        token = None
+        while True:
+            with asked(self._store) as mlflow:
+                page = mlflow.search_experiments(max_results=EXPERIMENTS_PER_PAGE, page_token=token)
+            self._experiments.update((found.experiment_id, found.name) for found in page)
+            ids += [found.experiment_id for found in page]
+            token = page.token
+            if not token:
+                return ids
+
+    def _experiment_named(self, name: str) -> list[str]:
+        with asked(self._store) as mlflow:
+            found = mlflow.get_experiment_by_name(name)
+        if found is None:
+            return []
+        self._experiments[found.experiment_id] = name
+        return [found.experiment_id]
+
+    def _experiment_name(self, experiment_id: str) -> str:
+        if experiment_id not in self._experiments:
+            with asked(self._store) as mlflow:
+                self._experiments[experiment_id] = mlflow.get_experiment(experiment_id).name
+        return self._experiments[experiment_id]
+
+    def _parent_id(self, remote_id: str | None) -> str | None:
+        if not remote_id:
+            return None
+        if remote_id not in self._trk_ids:
+            parent = self._run(remote_id)
+            self._trk_ids[remote_id] = HANDLE + remote_id if parent is None else _trk_id(parent)
+        return self._trk_ids[remote_id]
+
+    def _remote_id(self, run_id: str) -> str:
+        """The MLflow run id of a record's run id."""
+        if run_id.startswith(HANDLE):
+            return run_id.removeprefix(HANDLE)
+        if run_id not in self._remote_ids:
+            self.get(run_id)
+        if run_id not in self._remote_ids:
+            raise SourceUnavailable(f"MLflow at {self._store.uri} has no run {run_id}", hint="--source local")
+        return self._remote_ids[run_id]
+
+    def _record(self, run: Any) -> RunRecord:
+        info, data = run.info, run.data
+        run_id = _trk_id(run)
+        self._remote_ids[run_id] = info.run_id
+        status = _STATUS.get(info.status) or Status(info.status)
+        ended = status is not Status.RUNNING and info.end_time  # a reopened run keeps its old end time there
+        return RunRecord(
+            run_id=run_id,
+            name=info.run_name or "",
+            experiment=self._experiment_name(info.experiment_id),
+            status=status,
+            source="mlflow",
+            start_time=from_ms(info.start_time or None),
+            end_time=from_ms(info.end_time) if ended else None,
+            parent_id=self._parent_id(data.tags.get(PARENT_TAG)),
+            description=data.tags.get(NOTE_TAG),
+            params=dict(data.params),
+            metrics={key: _value(value) for key, value in data.metrics.items()},
+            tags={key: text for key, text in data.tags.items() if not _is_bookkeeping(key)},
+        )
+
+
+def _trk_id(run: Any) -> str:
+    return str(run.data.tags.get(RUN_TAG) or HANDLE + run.info.run_id)
+
+
+def _is_bookkeeping(key: str) -> bool:
+    return key in _BOOKKEEPING or key.startswith(_BOOKKEEPING_PREFIXES)
+
+
+def _value(value: float) -> float:
+    """MLflow's databases hold infinity as ±1.797e308."""
+    return math.copysign(math.inf, value) if abs(value) >= HUGE else value
+
+
+def _place(point: MetricPoint) -> tuple[int, int, bool, float]:
+    """By (step, time, value), NaN below every number: compared as it is, it would leave the order to chance."""
+    is_number = point.value == point.value
+    return point.step, point.time_ms, is_number, point.value if is_number else 0.0

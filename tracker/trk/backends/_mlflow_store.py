@@ -1,0 +1,248 @@
+"""Reaching an MLflow store: without chdir, without MLflow's retries, without its chatter.
+
+MLflow's own client can't be used as it is: it repeats `runs/create` when an answer is lost, blocks for minutes on a
+closed port, and gives a database store an artifact root that follows the working directory. The stores underneath
+it (`AbstractStore`, what MLflow's plugins implement) can be made with the right settings instead, so that the
+environment and the user's own use of MLflow in this process stay as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from trk import settings
+from trk.backends._mlflow_errors import from_status, translated, without_userinfo
+from trk.errors import BackendUnavailable
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+TIMEOUT_S = 10  # of one request; MLflow's own default is 120
+# Answers that always carry something: an empty one was not MLflow's.
+_NEVER_EMPTY = frozenset(("CreateRun", "GetRun", "CreateExperiment", "GetExperiment", "GetExperimentByName"))
+_CHATTY = ("mlflow", "alembic", "sqlalchemy", "sqlalchemy.engine", "huey")
+_CHATTY_ITSELF = ("urllib3.connectionpool", "urllib3.util.retry")  # these have no handlers of their own
+
+_building = threading.Lock()
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is that of a server."""
+    return uri.startswith(("http://", "https://"))
+
+
+def is_database(uri: str) -> bool:
+    """Whether a tracking URI is that of a database which MLflow's code here opens itself."""
+    return uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
+
+
+class _Hush(logging.Filter):
+    """Drops the records of threads that are inside `quiet()`."""
+
+    here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "on", False)
+
+
+_hush = _Hush()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """For the length of a `with`, in this thread only: MLflow and what it uses log nothing."""
+    for name in _CHATTY:
+        # At the handlers, since a logger's filter does not see what its children send up.
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_hush)
+    for name in _CHATTY_ITSELF:
+        logging.getLogger(name).addFilter(_hush)
+    before = getattr(_Hush.here, "on", False)
+    _Hush.here.on = True
+    try:
+        yield
+    finally:
+        _Hush.here.on = before
+
+
+class Store:
+    """An MLflow store, made when it is first called. One instance may be used by several threads."""
+
+    def __init__(self, target: Mapping[str, Any]) -> None:
+        self.uri = without_userinfo(str(target["tracking_uri"]))
+        root = target.get("artifact_root")
+        self._artifact_root = str(root) if root is not None else _root_beside(self.uri)
+        self._made: Any = None
+        self._file: tuple[int, int] | None = None
+
+    @contextmanager
+    def calling(self) -> Iterator[Any]:
+        """The store (an MLflow `AbstractStore`) to call inside a `with`; what goes wrong is raised as trk's errors."""
+        # Stores of plugins and Databricks read the settings of their requests from the environment.
+        ours = is_server(self.uri) or is_database(self.uri)
+        with translated(self.uri, _secrets()), quiet(), nullcontext() if ours else _once():
+            yield self._store()
+
+    def upload_text(self, artifact_uri: str, path: str, text: str) -> None:
+        """Put a text into a run's artifacts; what lies there under this path is replaced."""
+        import tempfile
+
+        folder, _, name = path.rpartition("/")
+        with self.calling(), _once(), tempfile.TemporaryDirectory(prefix="trk-") as here:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            local = Path(here) / name
+            local.write_text(text, encoding="utf-8", newline="")
+            repository = get_artifact_repository(artifact_uri, tracking_uri=_with_userinfo(self.uri))
+            repository.log_artifact(str(local), folder or None)
+
+    def _store(self) -> Any:
+        file = _identity(self.uri)
+        if self._made is not None and file == self._file:
+            return self._made
+        with _building, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's imports and migrations warn of their own deprecations
+            if self._made is not None and hasattr(self._made, "engine"):
+                # The file was deleted or replaced: connections that are still open lead into the old one.
+                self._made.engine.dispose()
+            self._made = _made(self.uri, self._artifact_root)
+            self._file = _identity(self.uri)
+        return self._made
+
+
+def _once() -> settings.overridden:
+    """One try and a short time-out for requests that MLflow makes with the settings of the environment."""
+    return settings.overridden(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(TIMEOUT_S))
+
+
+def _made(uri: str, artifact_root: str | None) -> Any:
+    # Importing MLflow writes an installation id into the home folder unless its telemetry is off.
+    with settings.overridden(MLFLOW_DISABLE_TELEMETRY="true"):
+        from mlflow.tracking._tracking_service.utils import _tracking_store_registry
+    with quiet():  # again: the handlers came with the import
+        full_uri = _with_userinfo(uri)
+        if is_server(uri):
+            return _one_try()(full_uri)
+        builder = _tracking_store_registry.get_store_builder(full_uri)
+        if not is_database(uri):
+            return builder(store_uri=full_uri, artifact_uri=artifact_root)
+        file = _sqlite_file(uri)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(file.parent if file is not None else None):
+            _reach(full_uri)
+            return builder(store_uri=full_uri, artifact_uri=artifact_root)
+
+
+@functools.cache
+def _one_try() -> Any:
+    """MLflow's REST store, whose requests are made once, with a time-out, and judged by their HTTP status first."""
+    import json
+
+    from mlflow.store.tracking.rest_store import RestStore
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.proto_json_utils import parse_dict
+    from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+    class OneTryStore(RestStore):  # type: ignore[misc]  # MLflow is not typed
+        def __init__(self, uri: str) -> None:
+            super().__init__(functools.partial(get_default_host_creds, uri))
+            self._uri = without_userinfo(uri)
+
+        def _call_endpoint(
+            self,
+            api: Any,
+            json_body: str | None = None,
+            endpoint: str | None = None,
+            retry_timeout_seconds: int | None = None,
+            response_proto: Any = None,
+        ) -> Any:
+            path, method = self._METHOD_TO_INFO[api]
+            path = endpoint or path
+            body = {"params" if method == "GET" else "json": json.loads(json_body) if json_body else None}
+            answer = http_request(
+                self.get_host_creds(), path, method, max_retries=0, timeout=_timeout(), raise_on_status=False, **body
+            )
+            error = from_status(answer.status_code, answer.headers, answer.text, self._uri, _secrets())
+            if error is not None:
+                raise error
+            parsed = response_proto or api.Response()
+            empty = not answer.content.strip()  # MLflow's client takes that for an answer; MLflow's server sends {}
+            parse_dict(js_dict=json.loads(verify_rest_response(answer, path).text), message=parsed)
+            if empty or (api.__name__ in _NEVER_EMPTY and not parsed.ListFields()):
+                raise BackendUnavailable(f"MLflow at {self._uri}: it answered with nothing")
+            return parsed
+
+    return OneTryStore
+
+
+def _timeout() -> float:
+    told = settings.env("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    return float(told) if told else TIMEOUT_S
+
+
+def _secrets() -> tuple[str, ...]:
+    """What may never stand in a message, however MLflow came to print it."""
+    known = (settings.env("MLFLOW_TRACKING_PASSWORD"), settings.env("MLFLOW_TRACKING_TOKEN"))
+    return tuple(secret for secret in known if secret)
+
+
+def _with_userinfo(uri: str) -> str:
+    """The URI with the user and password that MLFLOW_TRACKING_URI has for the same address: none are stored."""
+    told = settings.env("MLFLOW_TRACKING_URI")
+    return told if told is not None and without_userinfo(told).rstrip("/") == uri.rstrip("/") else uri
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite URI; None for other URIs, for memory, and for SQLite's own `file:` form."""
+    path = uri.partition(":///")[2].partition("?")[0] if uri.startswith("sqlite") else ""
+    return Path(path) if path and path != ":memory:" and not path.startswith("file:") else None
+
+
+def _root_beside(uri: str) -> str | None:
+    file = _sqlite_file(uri)
+    return str(file.absolute().parent / "mlruns") if file is not None else None
+
+
+def _identity(uri: str) -> tuple[int, int] | None:
+    """Which file on which device an SQLite URI leads to just now."""
+    file = _sqlite_file(uri)
+    try:
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found is not None else None
+
+
+def _reach(uri: str) -> None:
+    """Connect once. MLflow itself would try ten times, 101 s in all, before it says that it can't."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+    engine.connect().close()
+
+
+@contextmanager
+def _alone_in(folder: Path | None) -> Iterator[None]:
+    """One process at a time makes the tables in this folder: MLflow's migrations don't stand a second one."""
+    if folder is None or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+    import os
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: as MLflow alone would be there
+            pass
+        yield
+    finally:
+        os.close(descriptor)

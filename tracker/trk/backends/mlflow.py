@@ -1,0 +1,203 @@
+"""Delivery to MLflow, and MLflow as a source.
+
+The run carries the tag `trk.run_id` from its creation and is looked up by it before it is made, so an answer that
+was lost makes no second run. MLflow keeps an exact duplicate of a point once, so a replay changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from trk.backends import _mlflow_read as read
+from trk.backends import _mlflow_write as write
+from trk.backends._mlflow_store import Store, is_database, is_server
+from trk.backends.base import Limits
+from trk.errors import BackendNeedsUser, BackendRunGone
+from trk.records import Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+
+SAME_RUN = 100  # more runs of one trk run id than this nobody has
+
+
+class MlflowBackend:
+    """MLflow, at `target["tracking_uri"]`: a server, a database file, or whatever else MLflow takes.
+
+    `target["artifact_root"]` is the absolute folder for the artifacts of a database's new experiments; left out, it
+    is `mlruns` beside the SQLite file. Neither holds a password: they come from the environment, as MLflow reads it.
+    """
+
+    name = "mlflow"
+    limits = Limits()
+
+    @classmethod
+    def missing(cls, target: Mapping[str, Any]) -> str | None:
+        """The pip requirement that is missing: mlflow, or, with mlflow-skinny, what databases need."""
+        needed = ["mlflow"]
+        if is_database(str(target["tracking_uri"])):
+            needed += ["sqlalchemy", "alembic"]
+        return None if all(_is_installed(name) for name in needed) else "trk-ml[mlflow]"
+
+    def __init__(self, target: Mapping[str, Any]) -> None:
+        self._store = Store(target)
+        self._reader = read.Reader(self._store)
+
+    def open(self, run: RunSpec) -> RemoteRun:
+        """Find the run, or make it. Raises BackendRunGone when it was deleted."""
+        found = self._by_id(run.remote_id) if run.remote_id is not None else self._found_or_made(run)
+        if found.info.lifecycle_stage != "active":
+            raise self._gone(found)
+        experiment_id = str(found.info.experiment_id)
+        return RemoteRun(run.run_id, found.info.run_id, self._url(experiment_id, found.info.run_id), experiment_id)
+
+    def holds(self, row: Row) -> bool:
+        """Everything but a definition that gives no direction: step metrics are W&B's."""
+        return row.kind is not Kind.DEFINE or write.mode_of(row) is not None
+
+    def deliver(self, run: RemoteRun, rows: Sequence[Row]) -> None:
+        """Hand over rows. When this returns, MLflow has committed them."""
+        try:
+            write.send(self._store, run, rows)
+        except BackendRunGone:
+            raise self._gone(self._by_id(run.remote_id)) from None
+
+    def confirm(self, run: RemoteRun, n: int) -> int:
+        """All of it: `deliver` returns when MLflow has it."""
+        return n
+
+    def close(self) -> None:
+        """Nothing to let go of: MLflow shares its connections with whoever else uses it in this process."""
+
+    def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
+        """The runs that MLflow finds, newest first. Raises UsageError for a filter it refuses."""
+        return self._reader.search(experiment, filter_string)
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """The run with this trk run id, MLflow run id, or `mlflow:<id>`."""
+        return self._reader.get(run_id)
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """All points of a metric, by (step, time, value)."""
+        return self._reader.history(run, metric)
+
+    def modes(self, experiment: str) -> Mapping[str, str]:
+        """The directions that were defined for the metrics of an experiment."""
+        return self._reader.modes(experiment)
+
+    def _url(self, experiment_id: str, remote_id: str) -> str | None:
+        if not is_server(self._store.uri):
+            return None
+        return f"{self._store.uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{remote_id}"
+
+    def _by_id(self, remote_id: str) -> Any:
+        with self._store.calling() as mlflow:
+            return mlflow.get_run(remote_id)
+
+    def _found_or_made(self, run: RunSpec) -> Any:
+        experiment = self._experiment(run.experiment)
+        same = self._with_tag(experiment.experiment_id, run.run_id)
+        if not same:
+            return self._make(experiment.experiment_id, run)
+        active = sorted((found for found in same if found.info.lifecycle_stage == "active"), key=_age)
+        for double in active[1:]:
+            if _is_empty(double):  # what a lost answer left behind
+                with self._store.calling() as mlflow:
+                    mlflow.delete_run(double.info.run_id)
+        return active[0] if active else same[0]
+
+    def _with_tag(self, experiment_id: str, run_id: str) -> list[Any]:
+        with self._store.calling() as mlflow:
+            from mlflow.entities import ViewType
+
+            return list(
+                mlflow.search_runs([experiment_id], read.tag_filter(run_id), ViewType.ALL, SAME_RUN, None, None)
+            )
+
+    def _make(self, experiment_id: str, run: RunSpec) -> Any:
+        tags = {
+            read.RUN_TAG: run.run_id,
+            "mlflow.user": _user(),
+            "mlflow.source.name": "trk",
+            "mlflow.source.type": "LOCAL",
+        }
+        if run.parent_remote_id is not None:
+            tags[read.PARENT_TAG] = run.parent_remote_id
+        if run.description:
+            tags[read.NOTE_TAG] = _note(run.description)
+        with self._store.calling() as mlflow:
+            from mlflow.entities import RunTag
+
+            entities = [RunTag(key, text) for key, text in tags.items()]
+            return mlflow.create_run(experiment_id, tags["mlflow.user"], run.start_ms, entities, run.name)
+
+    def _experiment(self, name: str) -> Any:
+        """The experiment of this name, made when there is none."""
+        found = self._experiment_named(name)
+        if found is None:
+            with self._store.calling() as mlflow:
+                from mlflow.exceptions import MlflowException
+
+                try:
+                    mlflow.create_experiment(name, None, [])
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was quicker
+                        raise
+            found = self._experiment_named(name)
+        if found is None or found.lifecycle_stage != "active":
+            raise self._experiment_deleted(name, found.experiment_id if found is not None else "?")
+        return found
+
+    def _experiment_named(self, name: str) -> Any:
+        with self._store.calling() as mlflow:
+            return mlflow.get_experiment_by_name(name)
+
+    def _gone(self, run: Any) -> BackendRunGone | BackendNeedsUser:
+        """Why a run takes nothing more: it was deleted, or its whole experiment was."""
+        with self._store.calling() as mlflow:
+            experiment = mlflow.get_experiment(run.info.experiment_id)
+        if experiment.lifecycle_stage != "active":
+            return self._experiment_deleted(experiment.name, experiment.experiment_id)
+        return BackendRunGone(
+            f"MLflow at {self._store.uri}: run {run.info.run_id} was deleted there",
+            hint=f"{self._command()} runs restore --run-id {run.info.run_id}",
+        )
+
+    def _experiment_deleted(self, name: str, experiment_id: str) -> BackendNeedsUser:
+        return BackendNeedsUser(
+            f"MLflow at {self._store.uri}: experiment {name!r} was deleted there",
+            hint=f"{self._command()} experiments restore --experiment-id {experiment_id}",
+        )
+
+    def _command(self) -> str:
+        return f"MLFLOW_TRACKING_URI={self._store.uri} mlflow"
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a package is there, without importing it. A folder that happens to have its name is none."""
+    found = find_spec(name)
+    return found is not None and found.origin is not None
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # no such user in the container
+        return "unknown"
+
+
+def _note(description: str) -> str:
+    """MLflow cuts a longer text without a word; this cut says so. The journal has the whole of it."""
+    if len(description) <= write.MAX_TAG:
+        return description
+    return f"{description[: write.MAX_TAG - 100]}… ({len(description)} characters in all)"
+
+
+def _age(run: Any) -> tuple[bool, int, str]:
+    """Sorts the run that was delivered to first, then the oldest."""
+    return _is_empty(run), run.info.start_time or 0, run.info.run_id
+
+
+def _is_empty(run: Any) -> bool:
+    return not run.data.metrics and not run.data.params

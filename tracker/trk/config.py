@@ -1,0 +1,292 @@
+"""Settings: argument > environment > project's files > user's file > detected, each with where it came from.
+
+Project files are `[tool.trk]` of pyproject.toml and `.trk/config.toml`; the user's is `trk/config.toml` in the config
+folder. Whoever wrote a repository wrote its files: a server address in them would receive the user's token, so
+addresses from project files count only after `trk config trust`, which remembers path and content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from trk import backends, rules, settings
+from trk.errors import ConfigurationError, UsageError
+
+DEFAULT_EXPERIMENT = "Default"  # MLflow's own
+
+# name → the environment variables that set it, the first one that is set counts
+VARIABLES: dict[str, tuple[str, ...]] = {
+    "experiment": ("TRK_EXPERIMENT", "MLFLOW_EXPERIMENT_NAME"),
+    "backends": ("TRK_BACKENDS",),
+    "source": ("TRK_SOURCE",),
+    "daemon": ("TRK_DAEMON",),
+    "strict": ("TRK_STRICT",),
+    "key_prefix": ("TRK_KEY_PREFIX",),
+    "step_metric": ("TRK_STEP_METRIC",),
+    "mlflow_uri": ("MLFLOW_TRACKING_URI",),
+    "wandb_project": ("WANDB_PROJECT",),
+    "wandb_entity": ("WANDB_ENTITY",),
+    "wandb_group": ("WANDB_RUN_GROUP",),
+}
+ADDRESSES = frozenset({"mlflow_uri", "wandb_entity", "wandb_project"})  # where data goes: only from trusted files
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting's value and where it came from."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of a folder. `warnings` are what the user should know of their coming about."""
+
+    values: Mapping[str, Setting]
+    project: Path
+    warnings: tuple[str, ...] = ()
+
+    def get(self, name: str) -> Any:
+        """The value of a setting, None when it is not set."""
+        return self.values[name].value if name in self.values else None
+
+
+@dataclass(slots=True)
+class _Layers:
+    values: dict[str, Setting] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def offer(self, name: str, value: Any, origin: str) -> None:
+        """Take a value unless one from a stronger place is there."""
+        if value is not None and name not in self.values:
+            self.values[name] = Setting(_checked(name, value, origin), origin)
+
+
+def resolve(folder: str | None, **given: Any) -> Settings:
+    """The settings for a `.trk` folder (None: for the working directory), `given` being arguments or flags.
+
+    Raises ConfigurationError that names the setting and where it came from.
+    """
+    project = Path(folder).parent if folder else Path.cwd()
+    layers = _Layers()
+    for name, value in given.items():
+        layers.offer(name, value, "argument")
+    for name, variables in VARIABLES.items():
+        for variable in variables:
+            layers.offer(name, settings.env(variable), f"environment ({variable})")
+    files: list[tuple[Path, tuple[str, ...]]] = [(Path(folder) / "config.toml", ())] if folder else []
+    files.append((project / "pyproject.toml", ("tool", "trk")))
+    for path, table in files:
+        _offer_file(layers, path, table, trusted=False)
+    _offer_file(layers, user_file(), (), trusted=True)
+    _detect_backends(layers, project)
+    return Settings(layers.values, project, tuple(layers.warnings))
+
+
+def user_file() -> Path:
+    """The user's own settings file."""
+    return Path(settings.user_config_dir()) / "config.toml"
+
+
+def _offer_file(layers: _Layers, path: Path, table: tuple[str, ...], trusted: bool) -> None:
+    content = _table(path, table)
+    if not content:
+        return
+    unknown = sorted(set(content) - set(VARIABLES))
+    if unknown:
+        raise ConfigurationError(
+            f"{path} has the unknown setting {rules.shown(unknown[0])}", hint=f"known: {', '.join(VARIABLES)}"
+        )
+    untrusted = [name for name in content if name in ADDRESSES] if not trusted else []
+    if untrusted and not is_trusted(path):
+        layers.warnings.append(
+            f"{', '.join(untrusted)} in {path} not used: it says where data goes; if you trust it: trk config trust"
+        )
+    else:
+        untrusted = []
+    for name, value in content.items():
+        if name not in untrusted:
+            layers.offer(name, value, str(path))
+
+
+def _table(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    for name in names:
+        content = content.get(name, {}) if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: [{'.'.join(names)}] must be a table")
+    return content
+
+
+def _checked(name: str, value: Any, origin: str) -> Any:
+    """A setting's value in its own type. Raises ConfigurationError naming the value and where it came from."""
+    try:
+        if name == "backends":
+            return _backend_list(value)
+        if name == "strict":
+            return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
+        if not isinstance(value, str):
+            raise UsageError(f"{name} must be text, not {rules.shown(value)}")
+        if name == "experiment":
+            return rules.check_title(value, "experiment name")
+        if name == "key_prefix" and value:
+            # A prefix may end where a name may not: `trial1/` is fine, since a name follows.
+            rules.check_name(value + "x", "key prefix")
+        if name == "step_metric":
+            rules.check_name(value, "step metric")
+        if name == "daemon" and value not in ("auto", "off"):
+            raise UsageError(f"daemon must be auto or off, not {rules.shown(value)}")
+        return value
+    except UsageError as error:
+        where = "" if origin == "argument" else f" (from {origin})"
+        raise ConfigurationError(f"{error.message}{where}", hint=error.hint) from None
+
+
+def _backend_list(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"backends must be a list of names, not {rules.shown(value)}")
+    stripped = [name.strip() for name in names if name.strip()]
+    if stripped == ["none"]:
+        return ()
+    return tuple(dict.fromkeys(backends.check_known(name) for name in stripped))
+
+
+def check_backends(given: Any) -> None:
+    """Raise ConfigurationError when backends are named that are not installed."""
+    _checked("backends", given, "argument")
+
+
+def _detect_backends(layers: _Layers, project: Path) -> None:
+    """With nothing said: a server that MLflow's own variable names, else its default store, else the journal alone."""
+    if "backends" in layers.values:
+        return
+    if layers.values.get("mlflow_uri") is not None:
+        layers.offer("backends", "mlflow", f"detected: {layers.values['mlflow_uri'].origin}")
+    elif not _embedded_mlflow():
+        layers.offer("backends", (), "detected: mlflow is not installed, the journal alone")
+    elif populated_mlruns(project):
+        layers.warnings.append(
+            f"{project / 'mlruns'} holds runs of an older MLflow, which no longer writes such a folder: "
+            "recording in the journal alone (mlflow migrate-filestore, or set MLFLOW_TRACKING_URI)"
+        )
+        layers.offer("backends", (), "detected: an old mlruns folder is in the way")
+    else:
+        layers.offer("backends", "mlflow", "detected: mlflow is installed")
+
+
+def _embedded_mlflow() -> bool:
+    """Whether mlflow with its database store is installed (mlflow-skinny has none)."""
+    return all(importlib.util.find_spec(name) is not None for name in ("mlflow", "sqlalchemy", "alembic"))
+
+
+def populated_mlruns(project: Path) -> bool:
+    """Whether MLflow's old file store with experiments in it lies here: MLflow then means that, and refuses it."""
+    try:
+        return any(
+            entry.name.isdigit() and (Path(entry.path) / "meta.yaml").exists()
+            for entry in os.scandir(project / "mlruns")
+        )
+    except OSError:
+        return False
+
+
+def target(name: str, resolved: Settings) -> dict[str, Any]:
+    """Where a backend's runs go: written into the journal when a run starts; never a password."""
+    if name == "mlflow":
+        return _mlflow_target(resolved)
+    if name == "wandb":
+        keys = ("wandb_project", "wandb_entity", "wandb_group")
+        return {key.removeprefix("wandb_"): resolved.get(key) for key in keys if resolved.get(key)}
+    return {}
+
+
+def _mlflow_target(resolved: Settings) -> dict[str, Any]:
+    uri = resolved.get("mlflow_uri")
+    if uri is None:
+        uri = f"sqlite:///{resolved.project / 'mlflow.db'}"
+    elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        uri = f"sqlite:///{Path.cwd() / uri.removeprefix('sqlite:///')}"
+    found = {"tracking_uri": without_password(uri)}
+    if uri.startswith("sqlite:"):
+        # MLflow would take it relative to the working directory of whoever opens the store first, for ever.
+        found["artifact_root"] = str(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
+    return found
+
+
+def without_password(uri: str) -> str:
+    """The URI without user and password."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def with_password(uri: str) -> str:
+    """The URI with the user and password that the environment's own address for the same place has."""
+    given = settings.env("MLFLOW_TRACKING_URI")
+    return given if given is not None and without_password(given) == uri else uri
+
+
+def _trust_file() -> Path:
+    return Path(settings.user_config_dir()) / "trusted.json"
+
+
+def _trusted() -> dict[str, str]:
+    try:
+        content = json.loads(_trust_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # nothing is trusted that can't be read to be
+    return content if isinstance(content, dict) else {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_trusted(path: Path) -> bool:
+    """Whether the user has trusted this file with this content."""
+    return path.exists() and _trusted().get(str(path.resolve())) == _digest(path)
+
+
+def trust(folder: str | None) -> list[Path]:
+    """Trust the project's settings files as they are now; returns them."""
+    project = Path(folder).parent if folder else Path.cwd()
+    files = [project / "pyproject.toml", *([Path(folder) / "config.toml"] if folder else [])]
+    found = [path for path in files if path.exists()]
+    known = _trusted() | {str(path.resolve()): _digest(path) for path in found}
+    _trust_file().parent.mkdir(parents=True, exist_ok=True)
+    _trust_file().write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def as_text(target: Mapping[str, Any]) -> str:
+    """A target as the journal keeps it: the same place is the same text."""
+    return json.dumps(target, sort_keys=True)
+
+
+def live_target(name: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A target as a backend needs it now: with the user and password that the environment has for the same address."""
+    if name == "mlflow" and "tracking_uri" in kept:
+        return {**kept, "tracking_uri": with_password(kept["tracking_uri"])}
+    return dict(kept)
+
+
+def shown_value(name: str, value: Any) -> Any:
+    """A setting's value as it may be shown: an address without user and password."""
+    return without_password(value) if name in ADDRESSES else list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,47 @@
+"""Delivery: carrying rows from the journal to the backends, in order, in batches, once.
+
+`plan` makes batches, `engine` sends them and moves the cursors, `lock` keeps it to one deliverer per journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from trk.delivery.engine import Outcome, Progress, Session
+from trk.errors import NotDelivered
+from trk.journal.db import Journal
+from trk.records import RunRecord
+
+__all__ = ["Outcome", "Progress", "check_delivered", "deliver"]
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+def deliver(
+    journal: Journal,
+    folder: str,
+    run_ids: Collection[str] | None = None,
+    *,
+    backends: Collection[str] | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Deliver what is pending of these runs (None: of all) to these backends (None: to all), for `timeout` seconds.
+
+    What a backend does not take in time stays pending; each backend's trouble is its own, kept with the run. Never
+    raises for a backend's failure.
+    """
+    return Session(journal, folder, run_ids, backends, progress).run(timeout)
+
+
+def check_delivered(records: Sequence[RunRecord]) -> None:
+    """Raise NotDelivered when any row of these runs is pending or rejected at any backend."""
+    for record in records:
+        for name, state in record.backends.items():
+            if state.pending or state.rejected:
+                why = state.rejections[0].reason if state.rejections else state.last_error
+                raise NotDelivered(
+                    f"run {record.run_id}: {name} has {state.delivered} of {state.logged} rows, {state.pending} pending, "
+                    f"{state.rejected} rejected" + (f": {why}" if why else ""),
+                    hint="trk status" if state.rejected else "trk sync",
+                )

@@ -1,0 +1,39 @@
+"""One deliverer per journal: a lock that the kernel frees when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+_POLL_S = 0.05
+
+
+class DeliverLock:
+    """The lock of the one deliverer of a `.trk` folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = Path(folder) / "deliver.lock"
+        self._file: int | None = None
+
+    def acquire(self, deadline: float) -> bool:
+        """Take the lock; False when somebody else still delivers at `deadline` (by time.monotonic)."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(file)
+                    return False
+                time.sleep(_POLL_S)
+            else:
+                self._file = file
+                return True
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,85 @@
+"""Planning: rows of a run, in order, into batches that one call to a backend may carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from trk.backends.base import Limits
+from trk.records import Kind, Row
+
+_PLAIN = frozenset({Kind.METRIC, Kind.PARAM, Kind.TAG})
+_POINT_BYTES = 120  # a metric as JSON, beside its name: value, timestamp, step and their keys
+_TEXT_BYTES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows for one call. When it is through, the backend has everything up to row `upto`."""
+
+    rows: tuple[Row, ...]
+    upto: int
+
+
+def batches(rows: Sequence[Row], limits: Limits) -> Iterator[Batch]:
+    """The rows as batches within the limits, in order. A row with more values than one call takes is parted."""
+    gathered: list[Row] = []
+    load = _Load(limits)
+    through = rows[0].n - 1 if rows else 0
+    for row in rows:
+        for part in _parts(row, limits.metrics):
+            if gathered and not (_joins(gathered[-1], part) and load.fits(part)):
+                yield Batch(tuple(gathered), through)
+                gathered, load = [], _Load(limits)
+            gathered.append(part)
+            load.add(part)
+        through = row.n
+    if gathered:
+        yield Batch(tuple(gathered), through)
+
+
+def _parts(row: Row, most: int) -> Iterator[Row]:
+    if len(row.values) <= most:
+        yield row
+        return
+    values = iter(row.values.items())
+    while part := dict(islice(values, most)):
+        yield replace(row, values=part)
+
+
+def _joins(before: Row, row: Row) -> bool:
+    """Whether two neighbours may go in one call: what is not a plain value goes alone, to keep its place."""
+    return _is_plain(before) and _is_plain(row)
+
+
+def _is_plain(row: Row) -> bool:
+    return row.kind in _PLAIN or bool(row.values)  # a summary that is a number is a point
+
+
+class _Load:
+    """How full a batch is."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._metrics = self._params = self._tags = self._bytes = 0
+
+    def _size(self, row: Row) -> int:
+        if row.values:
+            return sum(len(key.encode()) + _POINT_BYTES for key in row.values)
+        # JSON may write one byte of text as six (\u0001); a text longer than a backend takes is sent apart by it.
+        return _TEXT_BYTES + len((row.key or "").encode()) + 6 * min(len((row.text or "").encode()), 8000)
+
+    def fits(self, row: Row) -> bool:
+        return (
+            self._metrics + len(row.values) <= self._limits.metrics
+            and self._params + (row.kind is Kind.PARAM) <= self._limits.params
+            and self._tags + (row.kind is Kind.TAG) <= self._limits.tags
+            and self._bytes + self._size(row) <= self._limits.bytes
+        )
+
+    def add(self, row: Row) -> None:
+        self._metrics += len(row.values)
+        self._params += row.kind is Kind.PARAM
+        self._tags += row.kind is Kind.TAG
+        self._bytes += self._size(row)

@@ -1,0 +1,83 @@
+"""What each backend has: per run and backend the cursor, the remote id, and the rows it will never have.
+
+Only the deliverer writes here, and only under its lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from trk.journal.db import Journal
+from trk.records import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A run with rows that a backend does not have yet. `target` is the JSON text of where it goes."""
+
+    run: int
+    run_id: str
+    backend: str
+    target: str
+    cursor: int
+    logged: int
+
+
+def pending(
+    journal: Journal, run_ids: Collection[str] | None = None, backends: Collection[str] | None = None
+) -> list[Pending]:
+    """Everything that waits to be delivered, oldest run first. A run never opened at its backend waits too."""
+    found = journal.read(
+        "SELECT run, run_id, backend, target, cursor, (SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS n "
+        "FROM deliveries d JOIN runs USING (run) WHERE cursor < n OR remote_id IS NULL ORDER BY start_time, run_id, backend"
+    )
+    return [
+        entry
+        for entry in (Pending(*columns) for columns in found)
+        if (run_ids is None or entry.run_id in run_ids) and (backends is None or entry.backend in backends)
+    ]
+
+
+def remote(journal: Journal, run: int, backend: str) -> tuple[str | None, int] | None:
+    """(remote id, cursor) of a run at a backend; None when the run does not go there."""
+    found = journal.read("SELECT remote_id, cursor FROM deliveries WHERE run = ? AND backend = ?", (run, backend))
+    return found[0] if found else None
+
+
+def parent(journal: Journal, run: int) -> int | None:
+    """The key of the run's parent, if it has one in this journal."""
+    found = journal.read("SELECT p.run FROM runs c JOIN runs p ON p.run_id = c.parent_id WHERE c.run = ?", (run,))
+    return found[0][0] if found else None
+
+
+def opened(journal: Journal, run: int, backend: str, remote_id: str, url: str | None) -> None:
+    """Keep the backend's own id and address of a run."""
+    with journal.transaction() as db:
+        db.execute(
+            "UPDATE deliveries SET remote_id = ?, url = ?, last_error = NULL WHERE run = ? AND backend = ?",
+            (remote_id, url, run, backend),
+        )
+
+
+def advance(
+    journal: Journal, run: int, backend: str, n: int, rejected: Sequence[Rejection], skipped: Sequence[Rejection]
+) -> None:
+    """Move the cursor to `n`: up to there the backend has everything but what is rejected or skipped."""
+    entries = [(run, backend, r.n, r.kind, r.key, r.reason, 0) for r in rejected]
+    entries += [(run, backend, r.n, r.kind, r.key, r.reason, 1) for r in skipped]
+    with journal.transaction() as db:
+        db.execute(
+            "UPDATE deliveries SET cursor = max(cursor, ?), last_error = NULL WHERE run = ? AND backend = ?",
+            (n, run, backend),
+        )
+        db.executemany("INSERT OR IGNORE INTO rejections VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
+
+
+def failed(journal: Journal, entries: Collection[tuple[int, str]], message: str) -> None:
+    """Keep why delivery of these (run, backend) does not go on."""
+    with journal.transaction() as db:
+        db.executemany(
+            "UPDATE deliveries SET last_error = ? WHERE run = ? AND backend = ?",
+            [(message, run, backend) for run, backend in entries],
+        )

@@ -1,0 +1,215 @@
+"""Opening the journal, its lock, its transactions, and what SQLite's errors mean to a user.
+
+A connection belongs to one process: after a fork the child opens its own, and the parent's is neither used nor
+closed there. Within a process threads take turns on it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# The C module alone: the package `sqlite3` costs a log command four more milliseconds of imports.
+from _sqlite3 import Connection, connect
+from _sqlite3 import Error as SqliteError
+from _thread import RLock
+
+from trk.errors import JournalError, TrkError
+from trk.journal import schema
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+LOCK_WAIT_S = 30.0  # 1 s lost 2 of 32,000 appends of 64 parallel shells to "database is locked"
+
+_not_ours: list[Connection] = []  # a parent's connections: closing them here would checkpoint under its feet
+
+
+class Journal:
+    """One journal file. `path` is the file; it is opened at the first use in each process."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lock = RLock()
+        self._connection: Connection | None = None
+        self._pid = 0
+
+    @classmethod
+    def create(cls, path: str) -> Journal:
+        """The journal at `path`, made if it is not there. Two processes at once make one. Raises JournalError."""
+        if not os.path.exists(path):
+            _make(path)
+        return cls(path)
+
+    @property
+    def connection(self) -> Connection:
+        """This process's connection, opened when first asked for. Raises JournalError and SQLite's own errors."""
+        if self._connection is None or self._pid != os.getpid():
+            self._open()
+        assert self._connection is not None
+        return self._connection
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            _not_ours.append(self._connection)
+            self._connection = None
+            self.lock = RLock()  # another thread of the parent may have held it during the fork
+        if not os.path.exists(self.path):
+            raise JournalError(f"there is no journal at {self.path}", hint="trk start")
+        self._connection = _connected(self.path)
+        self._pid = os.getpid()
+
+    def read(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query, fetched at once: an open read would let the log grow. Raises JournalError."""
+        with self.lock:
+            try:
+                return self.connection.execute(sql, arguments).fetchall()
+            except SqliteError as error:
+                return self._read_unwritable(sql, arguments, error)
+
+    def _read_unwritable(self, sql: str, arguments: Sequence[Any], error: SqliteError) -> list[Any]:
+        """The same where the journal can't be written to, which WAL mode needs even for reading.
+
+        The connection used here is never the one that transactions use: what is written to a copy would be lost.
+        """
+        from trk.journal.readonly import read_unwritable
+
+        rows = read_unwritable(self.path, error, sql, arguments)
+        if rows is None:
+            raise explained(error, self.path) from error
+        return rows
+
+    def transaction(self) -> Transaction:
+        """A `with` block whose statements take effect together, or not at all. Waits 30 s for its turn."""
+        return Transaction(self)
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file, as far as nobody is reading it."""
+        with self.lock:
+            try:
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except (SqliteError, JournalError):
+                return  # nothing depends on it: the next checkpoint does more
+
+    def close(self) -> None:
+        """Close this process's connection, if it has one."""
+        with self.lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+
+class Transaction:
+    """`BEGIN IMMEDIATE` to `COMMIT`, or to `ROLLBACK` on any exception, a Ctrl-C too."""
+
+    __slots__ = ("_connection", "_journal", "_lock")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __enter__(self) -> Connection:
+        try:
+            connection = self._connection = self._journal.connection
+        except SqliteError as error:
+            raise explained(error, self._journal.path) from error
+        self._lock = self._journal.lock
+        self._lock.acquire()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, SqliteError):
+                raise explained(error, self._journal.path) from error
+            raise
+        return connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+            else:
+                self._rollback()
+        except SqliteError as failed:
+            self._rollback()
+            raise explained(failed, self._journal.path) from failed
+        except BaseException:
+            self._rollback()
+            raise
+        finally:
+            self._lock.release()
+        if isinstance(error, SqliteError):
+            raise explained(error, self._journal.path) from error
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def _connected(path: str) -> Connection:
+    connection = connect(path, LOCK_WAIT_S, 0, None, False)  # no implicit transactions; threads take turns
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != schema.VERSION:
+        _make_current(connection, version, path)
+    # Every acknowledged row survives the death of any process; the log is fsynced at checkpoints.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _make_current(connection: Connection, version: int, path: str) -> None:
+    if version > schema.VERSION:
+        connection.close()
+        raise JournalError(
+            f"{path} was written by a newer trk (version {version} of the journal; this one knows {schema.VERSION})",
+            hint="pip install --upgrade trk-ml",
+        )
+    if version == 0:
+        connection.close()
+        raise JournalError(f"{path} is not a journal of trk", hint=f"move it away: mv {path} {path}.broken")
+    schema.migrate(connection, version)
+
+
+def _make(path: str) -> None:
+    """Build the file under another name and put it in place at once, so that nobody sees half a journal."""
+    draft = f"{path}.{os.getpid()}"
+    try:
+        connection = connect(draft, LOCK_WAIT_S, 0, None, False)
+        connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        schema.migrate(connection, 0)
+        connection.close()
+        os.chmod(draft, 0o600)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another process was first; its journal is as good
+    except (SqliteError, OSError) as error:
+        raise explained(error, path) from error
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(draft + suffix):
+                os.remove(draft + suffix)
+
+
+def explained(error: BaseException, path: str) -> TrkError:
+    """What an error of SQLite or the file system means, with the command that mends it."""
+    text = str(error)
+    folder = os.path.dirname(path) or "."
+    if "locked" in text or "busy" in text:
+        return JournalError(
+            f"the journal {path} was locked by another process for {LOCK_WAIT_S:.0f} s", hint=f"see: lsof {path}"
+        )
+    if "full" in text or getattr(error, "errno", None) == 28:
+        return JournalError(f"no space left for the journal {path}: nothing was written", hint=f"df -h {folder}")
+    if (
+        "readonly" in text
+        or "read-only" in text.lower()
+        or "unable to open" in text
+        or isinstance(error, PermissionError)
+    ):
+        return JournalError(f"the journal {path} can't be written: {text}", hint=f"ls -ld {folder}")
+    if "not a database" in text or "malformed" in text or "no such table" in text:
+        return JournalError(
+            f"the journal {path} is damaged ({text})", hint=f"keep it and start a new one: mv {path} {path}.broken"
+        )
+    return JournalError(f"the journal {path}: {text}")

@@ -1,0 +1,246 @@
+"""What the journal answers: records of runs, points of metrics, scores for ranking. Reads are short pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from trk.journal.db import Journal
+from trk.records import Delivery, Kind, MetricPoint, Rejection, Row, RunRecord, RunSpec, Status, from_ms
+
+PAGE = 5000  # rows per read
+RUNS_PAGE = 500  # stays under SQLite's oldest limit of 999 arguments
+MAX_SHOWN = 1000  # rejections listed with a run; the count is of all
+
+_RUN_COLUMNS = "run, run_id, name, experiment, status, start_time, end_time, parent_id, description"
+
+
+def to_float(stored: Any) -> float:
+    """A value column as a number: NaN and infinities may be text."""
+    return float(stored)
+
+
+def row(columns: Sequence[Any]) -> Row:
+    """A Row from (n, kind, time, key, step, value)."""
+    n, kind, time_ms, key, step, value = columns
+    if step is None:
+        return Row(n, Kind(kind), time_ms, key, None, value)
+    if key is None:
+        return Row(n, Kind.METRIC, time_ms, None, step, None, {k: float(v) for k, v in json.loads(value).items()})
+    return Row(n, Kind(kind), time_ms, key, step, None, {key: float(value)})
+
+
+def rows_after(journal: Journal, run: int, n: int, limit: int) -> list[Row]:
+    """The next rows of a run after number `n`, in order, at most `limit`."""
+    found = journal.read(
+        "SELECT n, kind, time, key, step, value FROM rows WHERE run = ? AND n > ? ORDER BY n LIMIT ?", (run, n, limit)
+    )
+    return [row(columns) for columns in found]
+
+
+def run_key(journal: Journal, run_id: str) -> int | None:
+    """The run's key in the journal, or None."""
+    found = journal.read("SELECT run FROM runs WHERE run_id = ?", (run_id,))
+    return found[0][0] if found else None
+
+
+def run_settings(journal: Journal, run_id: str) -> Mapping[str, Any] | None:
+    """What a run was started with: key_prefix, step_metric, experiment, status, parent_id; None if unknown."""
+    names = ("key_prefix", "step_metric", "experiment", "status", "parent_id", "name")
+    found = journal.read(f"SELECT {', '.join(names)} FROM runs WHERE run_id = ?", (run_id,))  # noqa: S608 - our names
+    return dict(zip(names, found[0], strict=True)) if found else None
+
+
+def spec(journal: Journal, run: int, backend: str, parent_remote_id: str | None) -> RunSpec:
+    """What a backend needs to find or make the run."""
+    (run_id, name, experiment, start, description, parent_id, target, remote_id) = journal.read(
+        "SELECT run_id, name, experiment, start_time, description, parent_id, target, remote_id "
+        "FROM runs JOIN deliveries USING (run) WHERE run = ? AND backend = ?",
+        (run, backend),
+    )[0]
+    return RunSpec(
+        run_id, name, experiment, start, json.loads(target), description, parent_id, parent_remote_id, remote_id
+    )
+
+
+def records(
+    journal: Journal, experiment: str | None = None, among: Collection[int] | None = None
+) -> Iterator[RunRecord]:
+    """The runs of an experiment (None: of all) that are `among` these (None: all), newest first, page by page."""
+    found = journal.read(
+        "SELECT run FROM runs WHERE ?1 IS NULL OR experiment = ?1 ORDER BY start_time DESC, run_id DESC", (experiment,)
+    )
+    keys = [key for (key,) in found if among is None or key in among]
+    for start in range(0, len(keys), RUNS_PAGE):
+        yield from records_of(journal, keys[start : start + RUNS_PAGE])
+
+
+def records_of(journal: Journal, runs: Sequence[int]) -> list[RunRecord]:
+    """The records of these runs, in the order given."""
+    marks = ", ".join("?" * len(runs))
+    columns = {
+        found[0]: found
+        for found in journal.read(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run IN ({marks})", runs)  # noqa: S608
+    }
+    params = _pairs(journal, "SELECT run, key, value FROM params", runs)
+    tags = _pairs(journal, "SELECT run, key, value FROM tags", runs)
+    metrics = _pairs(journal, "SELECT run, key, last FROM metrics", runs)
+    deliveries = deliveries_of(journal, runs)
+    result = []
+    for run in runs:
+        _, run_id, name, experiment, status, start, end, parent_id, description = columns[run]
+        result.append(
+            RunRecord(
+                run_id, name, experiment, Status(status), "local", from_ms(start), from_ms(end), parent_id,
+                description, params.get(run, {}),
+                {key: to_float(value) for key, value in metrics.get(run, {}).items()},
+                tags.get(run, {}),
+                deliveries.get(run, {}),
+            )
+        )  # fmt: skip
+    return result
+
+
+def _pairs(journal: Journal, select: str, runs: Sequence[int]) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    marks = ", ".join("?" * len(runs))
+    for run, key, value in journal.read(f"{select} WHERE run IN ({marks}) ORDER BY run, key", runs):
+        found.setdefault(run, {})[key] = value
+    return found
+
+
+def record(journal: Journal, run_id: str) -> RunRecord | None:
+    """One run with its deliveries, or None."""
+    key = run_key(journal, run_id)
+    return None if key is None else records_of(journal, [key])[0]
+
+
+def deliveries_of(journal: Journal, runs: Sequence[int]) -> dict[int, dict[str, Delivery]]:
+    """Per run and backend, what is known of its delivery; the counts are one consistent picture."""
+    marks = ", ".join("?" * len(runs))
+    found = journal.read(
+        "SELECT run, backend, remote_id, url, last_error, cursor, "  # noqa: S608 - only question marks are put in
+        "(SELECT coalesce(max(n), 0) FROM rows r WHERE r.run = d.run), "
+        "(SELECT count(*) FROM rejections r WHERE r.run = d.run AND r.backend = d.backend AND skipped = 0), "
+        "(SELECT count(*) FROM rejections r WHERE r.run = d.run AND r.backend = d.backend AND skipped = 1) "
+        f"FROM deliveries d WHERE run IN ({marks}) ORDER BY run, backend",
+        runs,
+    )
+    result: dict[int, dict[str, Delivery]] = {}
+    for run, backend, remote_id, url, last_error, cursor, logged, rejected, skipped in found:
+        result.setdefault(run, {})[backend] = Delivery(
+            remote_id, url, logged, cursor - rejected - skipped, logged - cursor, rejected, skipped,
+            _rejections(journal, run, backend) if rejected else (), last_error,
+        )  # fmt: skip
+    return result
+
+
+def _rejections(journal: Journal, run: int, backend: str) -> tuple[Rejection, ...]:
+    found = journal.read(
+        "SELECT n, kind, key, reason FROM rejections WHERE run = ? AND backend = ? AND skipped = 0 ORDER BY n LIMIT ?",
+        (run, backend, MAX_SHOWN),
+    )
+    return tuple(Rejection(*columns) for columns in found)
+
+
+def points(journal: Journal, run_id: str, metric: str) -> list[MetricPoint]:
+    """Every point of a metric of a run, by (step, time, value)."""
+    run, after, found = run_key(journal, run_id), 0, []
+    while run is not None:
+        page = journal.read(
+            "SELECT n, time, key, step, value FROM rows WHERE run = ? AND n > ? AND step IS NOT NULL "
+            "AND (key = ? OR key IS NULL) ORDER BY n LIMIT ?",
+            (run, after, metric, PAGE),
+        )
+        for after, time_ms, key, step, value in page:  # noqa: B007 - `after` is where the next page begins
+            if key is not None:
+                found.append(MetricPoint(run_id, metric, step, time_ms, to_float(value)))
+            elif f'"{metric}":' in value:
+                found.append(MetricPoint(run_id, metric, step, time_ms, to_float(json.loads(value)[metric])))
+        if len(page) < PAGE:
+            break
+    return sorted(found, key=lambda point: (point.step, point.time_ms, _ordered(point.value)))
+
+
+def _ordered(value: float) -> float:
+    return 0.0 if value != value else value
+
+
+def at_step(journal: Journal, run: int, step: int) -> dict[str, float]:
+    """Every metric that has a point at this step of the run, with its value there (the latest, if there are several)."""
+    found: dict[str, tuple[int, float]] = {}
+    for time_ms, key, value in journal.read(
+        "SELECT time, key, value FROM rows WHERE run = ? AND step = ? ORDER BY n", (run, step)
+    ):
+        values = {key: value} if key is not None else json.loads(value)
+        for name, text in values.items():
+            number = to_float(text)
+            if name not in found or (time_ms, _ordered(number)) >= (found[name][0], _ordered(found[name][1])):
+                found[name] = (time_ms, number)
+    return {name: value for name, (_, value) in sorted(found.items())}
+
+
+def scores(journal: Journal, metric: str, experiment: str | None) -> list[tuple[Any, ...]]:
+    """Per run that has the metric: run, run_id, start in ms, last, its step, low, its step, high, its step.
+
+    `low` and `high` are over the finite values, None when there is none.
+    """
+    found = journal.read(
+        "SELECT run, run_id, start_time, last, last_step, low, low_step, high, high_step "
+        "FROM metrics JOIN runs USING (run) WHERE key = ?1 AND (?2 IS NULL OR experiment = ?2)",
+        (metric, experiment),
+    )
+    return [(run, run_id, start, to_float(last), *rest) for run, run_id, start, last, *rest in found]
+
+
+def count_runs(journal: Journal, experiment: str | None) -> int:
+    """How many runs there are."""
+    count: int = journal.read("SELECT count(*) FROM runs WHERE ?1 IS NULL OR experiment = ?1", (experiment,))[0][0]
+    return count
+
+
+def metric_names(journal: Journal, experiment: str | None) -> list[str]:
+    """Every metric that any run has."""
+    found = journal.read(
+        "SELECT DISTINCT key FROM metrics JOIN runs USING (run) WHERE ?1 IS NULL OR experiment = ?1 ORDER BY key",
+        (experiment,),
+    )
+    return [key for (key,) in found]
+
+
+def modes(journal: Journal, experiment: str | None) -> dict[str, str]:
+    """The directions that were defined for metrics; without an experiment, those that all experiments agree on."""
+    found: dict[str, set[str]] = {}
+    for key, mode in journal.read(
+        "SELECT key, mode FROM definitions WHERE mode IS NOT NULL AND (?1 IS NULL OR experiment = ?1)", (experiment,)
+    ):
+        found.setdefault(key, set()).add(mode)
+    return {key: agreed.pop() for key, agreed in found.items() if len(agreed) == 1}
+
+
+def field_values(
+    journal: Journal, fields: Collection[tuple[str, str]], experiment: str | None
+) -> dict[tuple[str, str], dict[int, Any]]:
+    """For each (kind, key) of metric, param, tag: the value per run. What a filter needs, and no more."""
+    tables = {"metric": ("metrics", "last"), "param": ("params", "value"), "tag": ("tags", "value")}
+    result: dict[tuple[str, str], dict[int, Any]] = {}
+    for kind, key in fields:
+        table, column = tables[kind]
+        found = journal.read(
+            f"SELECT run, {column} FROM {table} JOIN runs USING (run) "  # noqa: S608 - names from the table above
+            "WHERE key = ?1 AND (?2 IS NULL OR experiment = ?2)",
+            (key, experiment),
+        )
+        result[kind, key] = {run: to_float(value) if kind == "metric" else value for run, value in found}
+    return result
+
+
+def run_columns(journal: Journal, experiment: str | None) -> dict[int, dict[str, Any]]:
+    """Each run's own columns (what a filter calls attributes); times in milliseconds since 1970."""
+    names = ("run_id", "name", "experiment", "status", "start_time", "end_time")
+    found = journal.read(
+        f"SELECT run, {', '.join(names)} FROM runs WHERE ?1 IS NULL OR experiment = ?1",
+        (experiment,),  # noqa: S608
+    )
+    return {run: dict(zip(names, rest, strict=True)) for run, *rest in found}

@@ -1,0 +1,60 @@
+"""Which run is meant: by id, unique prefix, name, `@last`. Light: log commands with `--run` come through here."""
+
+from __future__ import annotations
+
+from trk.errors import NotFound, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from trk.journal.db import Journal
+
+ID_LENGTH = 26
+MIN_PREFIX = 4
+_ID_CHARS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+def is_run_id(text: str) -> bool:
+    """Whether the text has the shape of a trk run id."""
+    return len(text) == ID_LENGTH and _ID_CHARS.issuperset(text)
+
+
+def resolve(journal: Journal, named: str) -> str:
+    """The id of the run that `named` means: an id, a prefix of 4 or more characters, a name, or `@last`.
+
+    Raises NotFound, and UsageError that lists the candidates when several runs are meant.
+    """
+    if named == "@last":
+        return _last(journal)
+    if named.startswith(("mlflow:", "wandb:")):
+        raise NotFound(f"{named} is not in this journal", hint="trk show reads it from its server")
+    if is_run_id(named) and journal.read("SELECT 1 FROM runs WHERE run_id = ?", (named,)):
+        return named
+    found = _by_prefix(journal, named) if len(named) >= MIN_PREFIX and _ID_CHARS.issuperset(named) else []
+    if not found:
+        found = journal.read(
+            "SELECT run_id, name FROM runs WHERE name = ? ORDER BY start_time DESC, run_id DESC LIMIT 6", (named,)
+        )
+    if not found:
+        raise NotFound(f"there is no run {named!r} in this journal", hint="trk ls")
+    if len(found) > 1:
+        listed = ", ".join(f"{run_id} ({name})" for run_id, name in found[:5]) + (", …" if found[5:] else "")
+        raise UsageError(f"{named!r} could be several runs: {listed}", hint="name it by its id")
+    run_id: str = found[0][0]
+    return run_id
+
+
+def _by_prefix(journal: Journal, prefix: str) -> list[tuple[str, str]]:
+    return journal.read(
+        "SELECT run_id, name FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT 6",
+        (prefix, prefix + "\U0010ffff"),
+    )
+
+
+def _last(journal: Journal) -> str:
+    found = journal.read(
+        "SELECT run_id FROM runs WHERE status != 'RUNNING' ORDER BY end_time DESC, run_id DESC LIMIT 1"
+    )
+    if not found:
+        raise NotFound("no run of this journal has ended yet", hint="trk end")
+    run_id: str = found[0][0]
+    return run_id

@@ -1,0 +1,286 @@
+"""Appending rows. Each function is one transaction: what it writes is durable when it returns, or nothing is.
+
+Names and values are checked by the caller (`trk.run`); here it is decided what depends on the journal itself: the
+row's number, the next step, whether the run is open, whether a param would change.
+"""
+
+from __future__ import annotations
+
+import time
+
+from trk.errors import Conflict, NotFound, UsageError
+from trk.rules import MAX_STEP, check_name, is_ranked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _sqlite3 import Connection
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from trk.journal.db import Journal
+
+_APPEND = (
+    "INSERT INTO rows (run, n, kind, time, key, step, value) "
+    "SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM rows WHERE run = ?1 RETURNING n"
+)
+_LIVE = (
+    "SELECT last_step, last_time, last, low, low_step, low_time, high, high_step, high_time "
+    "FROM metrics WHERE run = ? AND key = ?"
+)
+_FIRST = "INSERT INTO metrics VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NEXT = (
+    "UPDATE metrics SET count = count + 1, last_step = ?, last_time = ?, last = ?, low = ?, low_step = ?, "
+    "low_time = ?, high = ?, high_step = ?, high_time = ? WHERE run = ? AND key = ?"
+)
+
+
+def now_ms() -> int:
+    """The present time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def stored(value: float) -> float | str:
+    """A number as a column holds it: NaN as text, since SQLite would make it NULL."""
+    return value if value == value else "NaN"
+
+
+def create_run(
+    journal: Journal,
+    run_id: str,
+    fields: Mapping[str, Any],
+    deliveries: Mapping[str, str],
+    first_tags: Mapping[str, str],
+    first_params: Mapping[str, str],
+) -> None:
+    """A new run with its columns, per backend the JSON text of its target, and its first tags and params."""
+    with journal.transaction() as db:
+        columns = ", ".join(fields)
+        marks = ", ".join("?" * len(fields))
+        run = db.execute(
+            f"INSERT INTO runs (run_id, status, {columns}) VALUES (?, 'RUNNING', {marks}) RETURNING run",  # noqa: S608 - column names are ours
+            (run_id, *fields.values()),
+        ).fetchone()[0]
+        for backend, target in deliveries.items():
+            db.execute("INSERT INTO deliveries (run, backend, target) VALUES (?, ?, ?)", (run, backend, target))
+        _append_tags(db, run, first_tags, fields["start_time"])
+        _append_params(db, run, first_params, fields["start_time"], "error")
+
+
+def _open_run(db: Connection, run_id: str) -> int:
+    """The run's key, if it is there and open."""
+    found = db.execute("SELECT run, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if found is None:
+        raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
+    if found[1] != "RUNNING":
+        raise Conflict(f"run {run_id} has ended ({found[1]})", hint=f"trk resume {run_id}")
+    run: int = found[0]
+    return run
+
+
+def _append(db: Connection, run: int, kind: str, time_ms: int, key: str | None, step: int | None, value: object) -> int:
+    n: int = db.execute(_APPEND, (run, kind, time_ms, key, step, value)).fetchone()[0]
+    return n
+
+
+def metrics(
+    journal: Journal, run_id: str, values: Mapping[str, float], step: int | None, time_ms: int
+) -> tuple[int, int]:
+    """One row of one or several metrics at one step; returns its number and step.
+
+    A step left out is the largest step of these metrics in the run plus one, from 0.
+    """
+    with journal.transaction() as db:
+        run = _open_run(db, run_id)
+        live = {key: db.execute(_LIVE, (run, key)).fetchone() for key in values}
+        if step is None:
+            step = _next_step(live.values())
+        if len(values) == 1:
+            ((key, value),) = values.items()
+            n = _append(db, run, "metric", time_ms, key, step, stored(value))
+        else:
+            n = _append(db, run, "metric", time_ms, None, step, _packed(values))
+        for key, value in values.items():
+            _update_live(db, run, key, live[key], (step, time_ms, value))
+    return n, step
+
+
+def _next_step(live: Iterable[tuple[Any, ...] | None]) -> int:
+    step: int = max((known[0] for known in live if known is not None), default=-1) + 1
+    if step > MAX_STEP:
+        raise UsageError(f"the next step, {step}, does not fit 64 bits", hint="give one with --step")
+    return step
+
+
+def _packed(values: Mapping[str, float]) -> str:
+    """Several values as a JSON object. Names have no character that JSON would escape (`rules.check_name`)."""
+    return "{" + ",".join(f'"{key}":{_json_number(value)}' for key, value in values.items()) + "}"
+
+
+def _json_number(value: float) -> str:
+    if value - value == 0:
+        return repr(value)
+    return '"NaN"' if value != value else ('"Infinity"' if value > 0 else '"-Infinity"')
+
+
+def _ordered(value: float | str) -> float:
+    """A value's place among others of the same step and time: NaN counts as 0, as in MLflow's stores."""
+    return 0.0 if value == "NaN" or value != value else float(value)
+
+
+def _update_live(
+    db: Connection, run: int, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]
+) -> None:
+    """Fold a point into the metric's live row: last by (step, time, value); extremes by value, then earliest."""
+    step, time_ms, value = point
+    ranked = is_ranked(value)
+    here = (value, step, time_ms) if ranked else (None, None, None)
+    if known is None:
+        db.execute(_FIRST, (run, key, step, time_ms, stored(value), *here, *here))
+        return
+    last, low, high = known[0:3], known[3:6], known[6:9]
+    if (step, time_ms, _ordered(value)) > (last[0], last[1], _ordered(last[2])):
+        last = (step, time_ms, stored(value))
+    if ranked:
+        if low[0] is None or here < low:
+            low = here
+        if high[0] is None or (-value, step, time_ms) < (-high[0], high[1], high[2]):
+            high = here
+    db.execute(_NEXT, (*last, *low, *high, run, key))
+
+
+def params(
+    journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int, if_exists: str = "error"
+) -> int | None:
+    """A row per param that is new; returns the last one's number, None when all were there already.
+
+    A param with another value is a Conflict and nothing is written; with `if_exists` "keep" it stays as it is, with
+    "suffix" the new value goes to `<key>_2`, `<key>_3`, …
+    """
+    with journal.transaction() as db:
+        return _append_params(db, _open_run(db, run_id), values, time_ms, if_exists)
+
+
+def _append_params(db: Connection, run: int, values: Mapping[str, str], time_ms: int, if_exists: str) -> int | None:
+    n = None
+    for key, value in values.items():
+        name = _param_name(db, run, key, value, if_exists)
+        if name is not None:
+            n = _append(db, run, "param", time_ms, name, None, value)
+            db.execute("INSERT INTO params VALUES (?, ?, ?)", (run, name, value))
+    return n
+
+
+def _param(db: Connection, run: int, key: str) -> str | None:
+    found = db.execute("SELECT value FROM params WHERE run = ? AND key = ?", (run, key)).fetchone()
+    return None if found is None else found[0]
+
+
+def _param_name(db: Connection, run: int, key: str, value: str, if_exists: str) -> str | None:
+    """The name to write this param under; None when nothing is to be written."""
+    known = _param(db, run, key)
+    if known is None:
+        return key
+    if known == value or if_exists == "keep":
+        return None
+    if if_exists == "error":
+        raise Conflict(
+            f"param {key} is already {_short(known)} in this run and can't become {_short(value)}",
+            hint="--if-exists keep or suffix",
+        )
+    number = 2
+    while (known := _param(db, run, f"{key}_{number}")) is not None and known != value:
+        number += 1
+    return None if known == value else check_name(f"{key}_{number}", "param name")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 40 else value[:39] + "…")
+
+
+def summary(
+    journal: Journal, run_id: str, values: Mapping[str, float | tuple[str, str]], time_ms: int
+) -> tuple[int, int | None]:
+    """A row per summary value; returns the last one's number and step.
+
+    A number is also a point of that metric at its next step. Anything else comes as (JSON text, shown text): it
+    stands as the tag `summary/<key>` and, the first time, as the param of that name.
+    """
+    n, step = 0, None
+    with journal.transaction() as db:
+        run = _open_run(db, run_id)
+        for key, value in values.items():
+            if isinstance(value, tuple):
+                n, step = _append(db, run, "summary", time_ms, key, None, value[0]), None
+                shown = (run, f"summary/{key}", value[1])
+                db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", shown)
+                db.execute("INSERT OR IGNORE INTO params VALUES (?, ?, ?)", shown)
+            else:
+                live = db.execute(_LIVE, (run, key)).fetchone()
+                step = _next_step([live])
+                n = _append(db, run, "summary", time_ms, key, step, stored(value))
+                _update_live(db, run, key, live, (step, time_ms, value))
+    return n, step
+
+
+def tags(journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int) -> int:
+    """A row per tag; returns the last one's number."""
+    with journal.transaction() as db:
+        return _append_tags(db, _open_run(db, run_id), values, time_ms)
+
+
+def _append_tags(db: Connection, run: int, values: Mapping[str, str], time_ms: int) -> int:
+    n = 0
+    for key, value in values.items():
+        n = _append(db, run, "tag", time_ms, key, None, value)
+        db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (run, key, value))
+    return n
+
+
+def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
+    """Take a tag away; returns the row's number. Raises NotFound when the run has no such tag."""
+    with journal.transaction() as db:
+        run = _open_run(db, run_id)
+        gone = db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (run, key)).fetchall()
+        if not gone:
+            raise NotFound(f"run {run_id} has no tag {key}", hint=f"trk show {run_id}")
+        return _append(db, run, "delete_tag", time_ms, key, None, None)
+
+
+def define(journal: Journal, run_id: str, key: str, mode: str | None, step_metric: str | None, time_ms: int) -> int:
+    """Say which direction of a metric is better in the run's experiment, or which metric is its x-axis."""
+    with journal.transaction() as db:
+        run = _open_run(db, run_id)
+        db.execute(
+            "INSERT INTO definitions SELECT experiment, ?1, ?2, ?3 FROM runs WHERE run = ?4 "
+            "ON CONFLICT DO UPDATE SET mode = coalesce(?2, mode), step_metric = coalesce(?3, step_metric)",
+            (key, mode, step_metric, run),
+        )
+        # Mode and step metric are checked names: nothing in them needs escaping.
+        given = {"mode": mode, "step_metric": step_metric}
+        text = "{" + ",".join(f'"{name}":"{value}"' for name, value in given.items() if value) + "}"
+        return _append(db, run, "define", time_ms, key, None, text)
+
+
+def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
+    """End a run that is open, or (RUNNING) reopen one that has ended; returns the row's number.
+
+    Raises NotFound, and Conflict when the run is in that state already.
+    """
+    with journal.transaction() as db:
+        if status == "RUNNING":
+            run = _ended_run(db, run_id)
+        else:
+            run = _open_run(db, run_id)
+        end = None if status == "RUNNING" else time_ms
+        db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, run))
+        return _append(db, run, "status", time_ms, None, None, status)
+
+
+def _ended_run(db: Connection, run_id: str) -> int:
+    found = db.execute("SELECT run, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if found is None:
+        raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
+    if found[1] == "RUNNING":
+        raise Conflict(f"run {run_id} has not ended", hint=f"trk attach {run_id}")
+    run: int = found[0]
+    return run

@@ -1,0 +1,216 @@
+"""The questions: best, search, get_run, history."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from trk import config, rules, session
+from trk.errors import NotFound, UsageError
+from trk.query import filters, sources
+from trk.query.sources import Score, Source, Warn
+from trk.records import Aggregate, Best, BestRun, MetricPoint, Mode, Ranking, RunRecord
+from trk.run import Run
+from trk.tracker import need_run
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def narrowed(experiment: str | None) -> str | None:
+    """The experiment that queries are narrowed to: the argument, else the settings'; None for all."""
+    found: str | None = config.resolve(session.find_folder(), experiment=experiment).get("experiment")
+    return found
+
+
+def best(
+    metric: str,
+    *,
+    mode: Mode | None = None,
+    agg: Aggregate = "best",
+    n: int = 1,
+    experiment: str | None = None,
+    filter: str | None = None,  # noqa: A002 - the word of the command line and of MLflow
+    source: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    warn: Warn = _warn,
+) -> Ranking:
+    """The `n` best runs by a metric, best first.
+
+    `mode` says whether larger ("max") or smaller ("min") is better; left out it is as defined for the experiment,
+    else as the metric's name says. `agg` is the value of a run that counts: "best" (by mode, over the whole
+    history), "last", "min" or "max". NaN and infinities never count, ties go to the earlier run. `filter` is in
+    MLflow's grammar.
+
+    Raises UsageError when the direction is unknown, NotFound when no run has a finite value of the metric,
+    SourceUnavailable.
+    """
+    rules.check_name(metric, "metric name")
+    if mode not in (None, *get_args(Mode)) or agg not in get_args(Aggregate):
+        raise UsageError(f"mode must be max or min, and agg one of {', '.join(get_args(Aggregate))}")
+    if n < 1:
+        raise UsageError(f"n must be 1 or more, not {n}")
+    where = filters.parse(filter) if filter else None
+    found = sources.choose(source, timeout=timeout, warn=warn)
+    experiment = narrowed(experiment)
+    direction = mode or _direction(found, metric, experiment)
+    scores, without = found.scores(metric, experiment, where, extremes=agg != "last")
+    if not scores:
+        raise _unknown_metric(found, metric, experiment, where)
+    return _ranked(found, scores, without, Best(metric, 0.0, 0, direction, agg), n)
+
+
+def _direction(source: Source, metric: str, experiment: str | None) -> Mode:
+    found = source.modes(experiment).get(metric) or rules.direction(metric)
+    if found not in ("max", "min"):
+        raise UsageError(
+            f"which is better for {metric}, more or less?",
+            hint=f"--mode max or --mode min, or once: trk define-metric {metric} --mode max",
+        )
+    return "max" if found == "max" else "min"
+
+
+def _unknown_metric(source: Source, metric: str, experiment: str | None, where: object) -> NotFound:
+    names = source.metric_names(experiment)
+    place = f" in experiment {experiment}" if experiment else ""
+    if metric in names and where is not None:
+        return NotFound(f"no run{place} that the filter admits has the metric {metric}", hint="trk ls --filter …")
+    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
+    hint = f"there is {', '.join(near)}" if near else "nothing has been logged there yet"
+    return NotFound(f"no run{place} has the metric {metric} (source {source.name})", hint=hint)
+
+
+def _value(score: Score, by: Best) -> tuple[float, int | None] | None:
+    """The value of a run that counts, with its step; None when it is not finite."""
+    if by.agg == "last":
+        return (score.last, score.last_step) if rules.is_ranked(score.last) else None
+    largest = by.agg == "max" or (by.agg == "best" and by.mode == "max")
+    return score.high if largest else score.low
+
+
+def _ranked(source: Source, scores: Sequence[Score], without: int, by: Best, n: int) -> Ranking:
+    sign = -1.0 if by.mode == "max" else 1.0
+    valued = [(found, score) for score in scores if (found := _value(score, by)) is not None]
+    if not valued:
+        raise NotFound(f"no run has a finite value of {by.metric}", hint="NaN and infinity are never best")
+    valued.sort(key=lambda pair: (sign * pair[0][0], pair[1].start_ms, pair[1].run_id))
+    runs = [_best_run(source, score, found, by) for found, score in valued[:n]]
+    return Ranking(runs, without, len(scores) - len(valued))
+
+
+def _best_run(source: Source, score: Score, found: tuple[float, int | None], by: Best) -> BestRun:
+    record = source.scored(score)
+    value, step = found
+    if step is None:
+        points = source.history(record, by.metric)
+        step = points[-1].step if points else 0
+    others = {name: at for name, at in source.at_step(record, step).items() if name != by.metric}
+    return BestRun(record, Best(by.metric, value, step, by.mode, by.agg), others)
+
+
+def search(
+    filter: str | None = None,  # noqa: A002 - the word of the command line and of MLflow
+    *,
+    experiment: str | None = None,
+    status: str | None = None,
+    sort: str | None = None,
+    n: int | None = None,
+    source: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    warn: Warn = _warn,
+) -> list[RunRecord]:
+    """The runs that match a filter in MLflow's grammar, newest first, or by `sort` (such as "metrics.f1 desc").
+
+    `status` is RUNNING, FINISHED, FAILED or KILLED; `n` is how many at most. Raises UsageError, SourceUnavailable,
+    and NotFound when the experiment has no runs at all.
+    """
+    where = filters.parse(filter) if filter else None
+    order = filters.parse_sort(sort) if sort else None
+    if status is not None and status not in ("RUNNING", "FINISHED", "FAILED", "KILLED"):
+        raise UsageError(f"status must be RUNNING, FINISHED, FAILED or KILLED, not {rules.shown(status)}")
+    if n is not None and n < 0:
+        raise UsageError(f"n must not be negative: {n}")
+    found = sources.choose(source, timeout=timeout, warn=warn)
+    experiment = narrowed(experiment)
+    records = [r for r in found.search(experiment, where) if status is None or r.status == status]
+    if not records and experiment is not None and next(iter(found.search(experiment, None)), None) is None:
+        raise NotFound(f"no run of {found.name} is in experiment {experiment!r}", hint="trk ls")
+    if order is not None:
+        records.sort(key=order.key)
+    return records if n is None else records[:n]
+
+
+def get_run(
+    run: str | None = None,
+    *,
+    source: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    warn: Warn = _warn,
+) -> RunRecord:
+    """One run, by id, unique prefix, name, `@` (the active one, also when left out), `@last`, or `mlflow:<id>`.
+
+    Raises NotFound, NoActiveRun, UsageError when several runs are meant, SourceUnavailable.
+    """
+    chosen, record = locate(run, source=source, timeout=timeout, warn=warn)
+    del chosen
+    return record
+
+
+def locate(run: str | None, *, source: str | None, timeout: float, warn: Warn) -> tuple[Source, RunRecord]:
+    """(source, run): `get_run` for who goes on to ask the source."""
+    named = need_run(None).id if run in (None, "@") else str(run)
+    prefix, _, rest = named.partition(":")
+    if rest and prefix == "mlflow":
+        source = source or prefix
+    found = sources.choose(source, timeout=timeout, warn=warn)
+    return found, sources.find(found, named)
+
+
+def history(
+    metric: str | Sequence[str],
+    run: str | Run | RunRecord | Sequence[str] | None = None,
+    *,
+    source: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    warn: Warn = _warn,
+) -> list[MetricPoint]:
+    """Every point of one or several metrics, of one or several runs (left out: the active one), by (step, time, value).
+
+    Raises NotFound when a run has none of the metrics.
+    """
+    metrics = [metric] if isinstance(metric, str) else list(metric)
+    found = sources.choose(source, timeout=timeout, warn=warn)
+    points: list[MetricPoint] = []
+    for record in _records(found, run):
+        own = [point for name in metrics for point in found.history(record, name)]
+        if not own:
+            raise _no_points(record, metrics)
+        points += own
+    return points
+
+
+def _records(source: Source, run: str | Run | RunRecord | Sequence[str] | None) -> list[RunRecord]:
+    if isinstance(run, RunRecord):
+        return [run]
+    named: Sequence[str] = (
+        [need_run(None).id]
+        if run is None
+        else [run.id]
+        if isinstance(run, Run)
+        else [run]
+        if isinstance(run, str)
+        else run
+    )
+    return [sources.find(source, need_run(None).id if name == "@" else name) for name in named]
+
+
+def _no_points(record: RunRecord, metrics: Sequence[str]) -> NotFound:
+    known: Mapping[str, float] = record.metrics
+    near = difflib.get_close_matches(metrics[0], known, n=3, cutoff=0.5) or sorted(known)[:5]
+    hint = f"it has {', '.join(near)}" if near else "it has no metrics yet"
+    return NotFound(f"run {record.run_id} has no metric {' or '.join(metrics)}", hint=hint)

@@ -1,0 +1,354 @@
+"""Where a query reads: the journal, or a backend that can search. All give the same records.
+
+`choose` picks the source and first delivers what is pending for it, so that a script reads its own writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from trk import backends, config, delivery, session
+from trk.backends.base import SearchableBackend
+from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable
+from trk.journal import cursors, read
+from trk.journal.db import Journal
+from trk.journal.select import resolve
+from trk.query.filters import Filter
+from trk.records import MetricPoint, RunRecord
+from trk.rules import is_ranked
+
+LOCAL = "local"
+HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What ranking needs of one run: the last value, and the extremes over the finite values with their steps.
+
+    `key` is the source's own handle of the run. `last_step` is None where the source does not tell it cheaply.
+    """
+
+    key: Any
+    run_id: str
+    start_ms: int
+    last: float
+    last_step: int | None
+    low: tuple[float, int] | None
+    high: tuple[float, int] | None
+
+
+class Source(Protocol):
+    """Where a query reads."""
+
+    name: str
+
+    def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
+        """The runs that match, newest first."""
+        ...
+
+    def get(self, named: str) -> RunRecord | None:
+        """The run of this id; None when there is none."""
+        ...
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """The points of a metric by (step, time, value)."""
+        ...
+
+    def modes(self, experiment: str | None) -> Mapping[str, str]:
+        """The directions defined for metrics; without an experiment, those that all agree on."""
+        ...
+
+    def scores(
+        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
+    ) -> tuple[list[Score], int]:
+        """(scores of the matching runs that have the metric, number of matching runs without it).
+
+        `low` and `high` are only needed when `extremes` is set.
+        """
+        ...
+
+    def scored(self, score: Score) -> RunRecord:
+        """The run that a score is of."""
+        ...
+
+    def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
+        """The values of all metrics that have a point at this step."""
+        ...
+
+    def metric_names(self, experiment: str | None) -> Sequence[str]:
+        """Every metric that some run has."""
+        ...
+
+
+class _ColumnView:
+    """One run of the journal as a filter asks it, with no more read than the filter's fields."""
+
+    __slots__ = ("_columns", "_run", "_values")
+
+    def __init__(
+        self, run: int, columns: Mapping[str, Any], values: Mapping[tuple[str, str], Mapping[int, Any]]
+    ) -> None:
+        self._run = run
+        self._columns = columns
+        self._values = values
+
+    def metric(self, key: str) -> float | None:
+        return self._values["metric", key].get(self._run)
+
+    def param(self, key: str) -> str | None:
+        return self._values["param", key].get(self._run)
+
+    def tag(self, key: str) -> str | None:
+        return self._values["tag", key].get(self._run)
+
+    def attribute(self, name: str) -> str | int | None:
+        value: str | int | None = self._columns.get("name" if name == "run_name" else name)
+        return value
+
+
+class LocalSource:
+    """The journal."""
+
+    name = LOCAL
+
+    def __init__(self, journal: Journal | None) -> None:
+        self._journal = journal
+
+    def _matching(self, experiment: str | None, where: Filter) -> set[int]:
+        """The keys of the runs that match."""
+        assert self._journal is not None
+        if ("attribute", "artifact_uri") in where.fields:
+            raise ConfigurationError("the journal knows no artifact_uri", hint="leave that condition out")
+        asked = [(kind, key) for kind, key in where.fields if kind != "attribute"]
+        values = read.field_values(self._journal, asked, experiment)
+        columns = read.run_columns(self._journal, experiment)
+        return {run for run, found in columns.items() if where.matches(_ColumnView(run, found, values))}
+
+    def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
+        """The runs that match, newest first, with their deliveries."""
+        if self._journal is not None:
+            keys = None if where is None else self._matching(experiment, where)
+            yield from read.records(self._journal, experiment, keys)
+
+    def get(self, named: str) -> RunRecord | None:
+        """The run with this id."""
+        return None if self._journal is None else read.record(self._journal, named)
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """The points of a metric by (step, time, value)."""
+        return [] if self._journal is None else read.points(self._journal, run.run_id, metric)
+
+    def modes(self, experiment: str | None) -> Mapping[str, str]:
+        """The directions defined for metrics."""
+        return {} if self._journal is None else read.modes(self._journal, experiment)
+
+    def scores(
+        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
+    ) -> tuple[list[Score], int]:
+        """From the live tables: no history is read."""
+        if self._journal is None:
+            return [], 0
+        keys = None if where is None else self._matching(experiment, where)
+        total = read.count_runs(self._journal, experiment) if keys is None else len(keys)
+        found = [
+            Score(run, run_id, start, last, last_step, _point(low, low_step), _point(high, high_step))
+            for run, run_id, start, last, last_step, low, low_step, high, high_step in read.scores(
+                self._journal, metric, experiment
+            )
+            if keys is None or run in keys
+        ]
+        return found, total - len(found)
+
+    def scored(self, score: Score) -> RunRecord:
+        """The run that a score is of."""
+        assert self._journal is not None
+        return read.records_of(self._journal, [score.key])[0]
+
+    def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
+        """The values of all metrics at this step."""
+        key = read.run_key(self._journal, run.run_id) if self._journal is not None else None
+        return {} if self._journal is None or key is None else read.at_step(self._journal, key, step)
+
+    def metric_names(self, experiment: str | None) -> Sequence[str]:
+        """Every metric that some run has."""
+        return [] if self._journal is None else read.metric_names(self._journal, experiment)
+
+
+def _point(value: float | None, step: int | None) -> tuple[float, int] | None:
+    return None if value is None or step is None else (value, step)
+
+
+class BackendSource:
+    """A backend that can search; what the journal knows of a run's delivery is added to its records."""
+
+    def __init__(self, backend: SearchableBackend, journal: Journal | None) -> None:
+        self.name = backend.name
+        self._backend = backend
+        self._journal = journal
+
+    def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
+        """The runs that match, newest first."""
+        text = (where.mlflow_text or None) if where is not None else None
+        for record in self._backend.search(experiment, text):
+            # The backend's own reading may be wider: MLflow counts a NaN as 0.
+            if where is None or where.matches_record(record):
+                yield self._with_deliveries(record)
+
+    def _with_deliveries(self, record: RunRecord) -> RunRecord:
+        if self._journal is None:
+            return record
+        run = read.run_key(self._journal, record.run_id)
+        return (
+            record if run is None else replace(record, backends=read.deliveries_of(self._journal, [run]).get(run, {}))
+        )
+
+    def get(self, named: str) -> RunRecord | None:
+        """The run with this trk id, or with this id at the backend."""
+        record = self._backend.get(named.removeprefix(f"{self.name}:"))
+        return None if record is None else self._with_deliveries(record)
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """The points of a metric by (step, time, value)."""
+        return self._backend.history(run, metric)
+
+    def modes(self, experiment: str | None) -> Mapping[str, str]:
+        """The directions defined for metrics, at the backend and, before that, here."""
+        found = dict(self._backend.modes(experiment)) if experiment is not None else {}
+        return {**found, **(read.modes(self._journal, experiment) if self._journal is not None else {})}
+
+    def scores(
+        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
+    ) -> tuple[list[Score], int]:
+        """From whole histories, read in several threads; from the last values alone when extremes are not asked."""
+        records = list(self.search(experiment, where))
+        having = [record for record in records if metric in record.metrics]
+        if extremes:
+            with ThreadPoolExecutor(HISTORY_THREADS) as pool:
+                histories = list(pool.map(lambda record: self.history(record, metric), having))
+        else:
+            histories = [[] for _ in having]
+        scores = [_score(record, metric, points) for record, points in zip(having, histories, strict=True)]
+        return scores, len(records) - len(having)
+
+    def scored(self, score: Score) -> RunRecord:
+        """The run that a score is of."""
+        record: RunRecord = score.key
+        return record
+
+    def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
+        """The values of all metrics at this step."""
+        names = sorted(run.metrics)
+        with ThreadPoolExecutor(HISTORY_THREADS) as pool:
+            histories = pool.map(lambda name: self.history(run, name), names)
+        found = {}
+        for name, points in zip(names, histories, strict=True):
+            values = [point.value for point in points if point.step == step]
+            if values:
+                found[name] = values[-1]
+        return found
+
+    def metric_names(self, experiment: str | None) -> Sequence[str]:
+        """Every metric that some run has."""
+        return sorted({name for record in self._backend.search(experiment, None) for name in record.metrics})
+
+
+def _score(record: RunRecord, metric: str, points: Sequence[MetricPoint]) -> Score:
+    ranked = [point for point in points if is_ranked(point.value)]
+    low = min(ranked, key=lambda point: (point.value, point.step), default=None)
+    high = min(ranked, key=lambda point: (-point.value, point.step), default=None)
+    return Score(
+        record,
+        record.run_id,
+        round(record.start_time.timestamp() * 1000) if record.start_time is not None else 0,
+        record.metrics[metric],
+        points[-1].step if points else None,
+        None if low is None else (low.value, low.step),
+        None if high is None else (high.value, high.step),
+    )
+
+
+def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
+    """The source to read from: the one named, else `TRK_SOURCE`'s, else the first backend that can search, else local.
+
+    What is pending for it is delivered first, for at most `timeout` seconds; `warn` is told what then is missing.
+    Raises SourceUnavailable, ConfigurationError.
+    """
+    folder = session.find_folder()
+    journal = session.existing_journal(folder)
+    resolved = config.resolve(folder, source=named)
+    for warning in resolved.warnings:
+        warn(warning)
+    chosen = resolved.get("source") or next((n for n in resolved.get("backends") if _searchable(n)), LOCAL)
+    if chosen == LOCAL:
+        return LocalSource(journal)
+    backends.check_known(chosen)
+    target = config.target(chosen, resolved)
+    if journal is not None and folder is not None:
+        _deliver_pending(journal, folder, chosen, config.as_text(target), timeout, warn)
+    return BackendSource(_connected(chosen, target), journal)
+
+
+def _searchable(name: str) -> bool:
+    try:
+        return hasattr(backends.load(name), "search")
+    except BackendError:
+        return False  # a query goes on without it; delivery says what is wrong
+
+
+def _connected(name: str, target: Mapping[str, Any]) -> SearchableBackend:
+    try:
+        backend = backends.make(name, config.live_target(name, target))
+    except BackendError as error:
+        raise SourceUnavailable(error.message, hint=f"{error.hint or 'install it'}; or --source local") from error
+    if not isinstance(backend, SearchableBackend):
+        raise ConfigurationError(f"backend {name} can't be searched", hint="--source local")
+    return backend
+
+
+def _deliver_pending(journal: Journal, folder: str, name: str, target: str, timeout: float, warn: Warn) -> None:
+    waiting = [e.run_id for e in cursors.pending(journal, None, (name,)) if e.target == target]
+    if not waiting:
+        return
+    delivery.deliver(journal, folder, waiting, backends=(name,), timeout=timeout)
+    left = [e for e in cursors.pending(journal, waiting, (name,)) if e.target == target]
+    if left:
+        rows = sum(entry.logged - entry.cursor for entry in left)
+        warn(f"{name} does not have everything yet: {rows} rows of {len(left)} runs are pending (trk sync)")
+
+
+def find(source: Source, named: str) -> RunRecord:
+    """The run that an id, prefix, name, `@last` or handle means, as the source knows it. Raises NotFound, UsageError.
+
+    The journal is asked first, since prefixes and `@last` are its words; then the source.
+    """
+    journal = session.existing_journal(session.find_folder())
+    run_id = named
+    if journal is not None and ":" not in named:
+        try:
+            run_id = resolve(journal, named)
+        except NotFound:
+            if named.startswith("@"):
+                raise
+    record = source.get(run_id) or _by_name(source, named)
+    if record is None:
+        raise NotFound(f"there is no run {named!r} in {source.name}", hint=f"trk ls --source {source.name}")
+    return record
+
+
+def _by_name(source: Source, named: str) -> RunRecord | None:
+    from trk.errors import UsageError
+    from trk.query.filters import Condition
+
+    condition = Condition("attribute", "run_name", "=", named)
+    if "'" in named and '"' in named:
+        return None  # no filter can quote it
+    found = list(source.search(None, Filter(str(condition), (condition,))))
+    if len(found) > 1:
+        listed = ", ".join(record.run_id for record in found[:5])
+        raise UsageError(f"{named!r} could be several runs: {listed}", hint="name it by its id")
+    return found[0] if found else None

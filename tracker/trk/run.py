@@ -1,0 +1,282 @@
+"""One run: what people log into. Every log call is durable in the journal when it returns.
+
+The log commands of the command line call the same methods, so this module imports nothing that costs time.
+"""
+
+from __future__ import annotations
+
+from _contextvars import ContextVar
+
+from trk import rules, settings
+from trk.errors import NotFound, UsageError
+from trk.journal import write
+from trk.journal.write import now_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _contextvars import Token
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Any, Literal, Self
+
+    from trk.journal.db import Journal
+    from trk.records import RunRecord
+
+STATUSES = ("FINISHED", "FAILED", "KILLED")
+
+current: ContextVar[Run | None] = ContextVar("trk_current_run", default=None)
+
+
+class Run:
+    """A run to log into, as `trk.start`, `trk.attach` and `trk.resume` give it. Safe in threads and after a fork.
+
+    `id` is the trk run id, `name` and `experiment` are as given, `folder` is the `.trk` it lives in.
+
+    As a context manager it ends the run: FINISHED, FAILED on an exception, KILLED on KeyboardInterrupt. A run that
+    was attached to is left as it is.
+    """
+
+    def __init__(
+        self, journal: Journal, folder: str, run_id: str, *, key_prefix: str | None = None, owned: bool = False
+    ) -> None:
+        self.id = run_id
+        self.folder = folder
+        self.journal = journal
+        self._prefix = key_prefix
+        self._owned = owned
+        self._details: dict[str, Any] | None = None
+        self._tokens: list[Token[Run | None]] = []
+
+    def __repr__(self) -> str:
+        return f"<trk.Run {self.id}>"
+
+    @property
+    def key_prefix(self) -> str:
+        """What goes before the names of metrics, params and summary values: `TRK_KEY_PREFIX`, else the run's own."""
+        if self._prefix is None:
+            found = settings.env("TRK_KEY_PREFIX")
+            self._prefix = self._detail("key_prefix") if found is None else found
+        return self._prefix
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self._detail("name"))
+
+    @property
+    def experiment(self) -> str:
+        """The run's experiment."""
+        return str(self._detail("experiment"))
+
+    @property
+    def status(self) -> str:
+        """RUNNING, FINISHED, FAILED or KILLED, as the journal has it now."""
+        found = self.journal.read("SELECT status FROM runs WHERE run_id = ?", (self.id,))
+        if not found:
+            raise NotFound(f"there is no run {self.id} in this journal", hint="trk ls")
+        return str(found[0][0])
+
+    @property
+    def record(self) -> RunRecord:
+        """What the journal knows of the run now: status, params, last metrics, tags, deliveries."""
+        from trk.journal.read import record
+
+        found = record(self.journal, self.id)
+        if found is None:
+            raise NotFound(f"there is no run {self.id} in this journal", hint="trk ls")
+        return found
+
+    def _detail(self, key: str) -> Any:
+        if self._details is None:
+            found = self.journal.read("SELECT key_prefix, name, experiment FROM runs WHERE run_id = ?", (self.id,))
+            values = found[0] if found else ("", "", "")
+            self._details = dict(zip(("key_prefix", "name", "experiment"), values, strict=True))
+        return self._details[key]
+
+    def _metric(self, key: str) -> str:
+        prefix = self.key_prefix
+        if not prefix:
+            return rules.check_metric_name(key)
+        rules.check_name(key, "metric name")
+        return rules.check_metric_name(prefix + key)
+
+    def log_metric(self, key: str, value: object, step: int | None = None, timestamp: object = None) -> tuple[int, int]:
+        """Log one point of a metric; returns (row number, step).
+
+        `value` is a number (Python, numpy, 0-d tensor), NaN and infinities too. `step` left out is the metric's
+        largest step in the run plus one, from 0. `timestamp` is a datetime, or seconds or milliseconds since 1970;
+        left out it is now. Raises UsageError, Conflict (the run has ended), JournalError.
+        """
+        return write.metrics(
+            self.journal,
+            self.id,
+            {self._metric(key): rules.to_number(value)},
+            None if step is None else rules.check_step(step),
+            now_ms() if timestamp is None else rules.check_time(timestamp),
+        )
+
+    def log_metrics(
+        self, metrics: Mapping[str, object], step: int | None = None, timestamp: object = None
+    ) -> tuple[int, int]:
+        """Log several metrics at one step, all or none; returns (row number, step). As `log_metric`."""
+        if not metrics:
+            raise UsageError("no metrics are given")
+        return write.metrics(
+            self.journal,
+            self.id,
+            {self._metric(key): rules.to_number(value, f"the value of {key}") for key, value in metrics.items()},
+            None if step is None else rules.check_step(step),
+            now_ms() if timestamp is None else rules.check_time(timestamp),
+        )
+
+    def log_param(
+        self, key: str, value: object, *, if_exists: Literal["error", "keep", "suffix"] = "error"
+    ) -> int | None:
+        """Log a param; returns its row number, None when the run has it already with this value.
+
+        Params are immutable: another value is a Conflict; "keep" keeps the first one instead, "suffix" logs the new
+        one as `<key>_2`. The value's text is kept as `str()` gives it.
+        """
+        return self.log_params({key: value}, if_exists=if_exists)
+
+    def log_params(
+        self, params: Mapping[str, object], *, if_exists: Literal["error", "keep", "suffix"] = "error"
+    ) -> int | None:
+        """Log several params, all or none; returns the last new one's row number. As `log_param`."""
+        if if_exists not in ("error", "keep", "suffix"):
+            raise UsageError(f"if_exists must be error, keep or suffix, not {rules.shown(if_exists)}")
+        if not params:
+            raise UsageError("no params are given")
+        return write.params(self.journal, self.id, param_texts(params, self.key_prefix), now_ms(), if_exists)
+
+    def log_summary(self, values: Mapping[str, object]) -> tuple[int, int | None]:
+        """Log what stands on the run's overview: numbers, text, or JSON values; again: the latest counts.
+
+        Returns (last row number, its step or None). A number is also a point of that metric at its next step; text
+        and JSON become the tag `summary/<key>`, and the first time the param of that name.
+        """
+        if not values:
+            raise UsageError("no summary values are given")
+        prefix = self.key_prefix
+        given: dict[str, float | tuple[str, str]] = {}
+        for key, value in values.items():
+            rules.check_name(key, "summary name")
+            name = prefix + key
+            if isinstance(value, bool) or value is None or isinstance(value, (str, list, tuple, dict)):
+                rules.check_name(f"summary/{name}", "summary name")
+                given[name] = _json_summary(key, value)
+            else:
+                given[self._metric(key)] = rules.to_number(value, f"the value of {key}")
+        return write.summary(self.journal, self.id, given, now_ms())
+
+    def set_tag(self, key: str, value: object) -> int:
+        """Set a tag; returns its row number."""
+        return self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, object]) -> int:
+        """Set several tags, all or none; returns the last one's row number."""
+        if not tags:
+            raise UsageError("no tags are given")
+        return write.tags(self.journal, self.id, tag_texts(tags), now_ms())
+
+    def delete_tag(self, key: str) -> int:
+        """Take a tag away; returns the row number. Raises NotFound when the run has no such tag."""
+        return write.delete_tag(self.journal, self.id, rules.check_tag_name(key), now_ms())
+
+    def define_metric(
+        self, key: str, *, mode: Literal["max", "min"] | None = None, step_metric: str | None = None
+    ) -> int:
+        """Say which direction of a metric is better in this experiment, or which metric is its x-axis in W&B.
+
+        Returns the row number. `trk.best` goes by the mode.
+        """
+        if mode is None and step_metric is None:
+            raise UsageError("define-metric needs a mode (max or min) or a step metric")
+        if mode not in (None, "max", "min"):
+            raise UsageError(f"mode must be max or min, not {rules.shown(mode)}")
+        if step_metric is not None:
+            rules.check_name(step_metric, "step metric")
+        return write.define(self.journal, self.id, self._metric(key), mode, step_metric, now_ms())
+
+    def end(
+        self,
+        status: str = "FINISHED",
+        *,
+        wait: bool = True,
+        timeout: float = 30.0,
+        strict: bool = False,
+    ) -> RunRecord:
+        """End the run and deliver it; returns its record, whose `backends` say what was delivered.
+
+        `status` is FINISHED, FAILED or KILLED. Delivery takes at most `timeout` seconds; what is pending then stays
+        in the journal for `trk.sync()`. `wait=False` does not deliver. With `strict` NotDelivered is raised when
+        anything is pending or rejected. Raises Conflict when the run has ended already.
+        """
+        from trk import delivery
+
+        self.finish(status)
+        if wait:
+            delivery.deliver(self.journal, self.folder, [self.id], timeout=timeout)
+        record = self.record
+        if strict:
+            delivery.check_delivered([record])
+        return record
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """End the run in the journal and take it out of the session, without delivering."""
+        from trk import session
+
+        if status not in STATUSES:
+            raise UsageError(f"status must be one of {', '.join(STATUSES)}, not {rules.shown(status)}")
+        write.set_status(self.journal, self.id, status, now_ms())
+        session.remove(self.folder, self.id)
+
+    def __enter__(self) -> Self:
+        self._tokens.append(current.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        current.reset(self._tokens.pop())
+        if not self._owned or self.status != "RUNNING":
+            return  # someone else's run, or ended by hand within the block
+        if kind is None or (issubclass(kind, SystemExit) and getattr(error, "code", None) in (None, 0)):
+            self.end("FINISHED")
+        elif issubclass(kind, KeyboardInterrupt):
+            self.finish("KILLED")  # who interrupts wants to be gone: what is pending waits for trk sync
+        else:
+            self.end("FAILED")
+
+
+def param_texts(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Params as they are kept: names checked and prefixed, values as text. Raises UsageError."""
+    texts = {}
+    for key, value in params.items():
+        rules.check_name(key, "param name")
+        text = value if isinstance(value, str) else str(value)
+        name = rules.check_name(prefix + key, "param name") if prefix else key
+        texts[name] = rules.check_text(text, f"the value of param {key}")
+    return texts
+
+
+def tag_texts(tags: Mapping[str, object]) -> dict[str, str]:
+    """Tags as they are kept: names checked, values as text. Raises UsageError."""
+    texts = {}
+    for key, value in tags.items():
+        rules.check_tag_name(key)
+        text = value if isinstance(value, str) else str(value)
+        texts[key] = rules.check_text(text, f"the value of tag {key}")
+    return texts
+
+
+def _json_summary(key: str, value: object) -> tuple[str, str]:
+    """A summary value that is no number, as (JSON text, shown text). Raises UsageError."""
+    import json
+
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the summary value of {key} is not JSON: {error}") from None
+    rules.check_text(text, f"the summary value of {key}")
+    return text, rules.check_text(value, f"the summary value of {key}") if isinstance(value, str) else text

@@ -1,0 +1,241 @@
+"""Where `.trk` is, and which run this directory's shells are in.
+
+`session.json` holds its version, the stack of active runs (the innermost last), the experiment, where the runs are
+delivered to, key prefix and step metric; never a secret. It is replaced as a whole (temporary file, fsync, rename)
+under a lock. The log commands read it through SQLite's JSON functions: the json module costs them 7 ms.
+"""
+
+from __future__ import annotations
+
+import os
+
+from trk import settings
+from trk.errors import ConfigurationError, JournalError, NoActiveRun, SessionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from trk.journal.db import Journal
+
+VERSION = 1
+FOLDER = ".trk"
+JOURNAL = "journal.db"
+
+_journals: dict[str, Journal] = {}
+
+
+def find_folder(start: str | None = None) -> str | None:
+    """The `.trk` that serves a directory: `TRK_DIR`, else the nearest one upward that this user owns; or None.
+
+    The search goes not above the home folder and not across a file system's border.
+    """
+    named = settings.env("TRK_DIR")
+    if named is not None:
+        return os.path.abspath(named) if os.path.isdir(named) else None
+    try:
+        here = start or os.getcwd()
+        device = os.stat(here).st_dev
+    except OSError:
+        return None  # the working directory was deleted: nothing can lie above it
+    top = settings.home()
+    while True:
+        folder = os.path.join(here, FOLDER)
+        if _is_own(folder):
+            return folder
+        parent = os.path.dirname(here)
+        if here in (top, parent) or os.stat(parent).st_dev != device:
+            return None
+        here = parent
+
+
+def _is_own(folder: str) -> bool:
+    """Whether the folder is there and nobody else's: one planted in /tmp by another user must catch nobody."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return False
+    return found.st_mode & 0o170000 == 0o040000 and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+
+
+def make_folder(start: str | None = None) -> tuple[str, bool]:
+    """The `.trk` that serves a directory, made if there is none; and whether it was made.
+
+    It is made in the git work tree's root, else in the directory itself, readable by this user alone.
+    Raises JournalError.
+    """
+    folder = find_folder(start)
+    if folder is not None:
+        return folder, False
+    try:
+        folder = settings.env("TRK_DIR") or os.path.join(_work_tree(start or os.getcwd()), FOLDER)
+        folder = os.path.abspath(folder)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not _is_own(folder):
+            raise ConfigurationError(f"{folder} belongs to another user", hint="set TRK_DIR to a folder of your own")
+        with open(os.path.join(folder, ".gitignore"), "w") as ignore:
+            ignore.write("*\n")
+    except OSError as error:
+        raise JournalError(f"can't make a .trk folder: {error}", hint="set TRK_DIR to a writable folder") from error
+    return folder, True
+
+
+def _work_tree(start: str) -> str:
+    """The root of the git work tree around a directory that is this user's; else the directory."""
+    here, top = start, settings.home()
+    while True:
+        if os.path.exists(os.path.join(here, ".git")) and os.access(here, os.W_OK):
+            return here
+        parent = os.path.dirname(here)
+        if here in (top, parent):
+            return start
+        here = parent
+
+
+def open_journal(folder: str) -> Journal:
+    """The journal of a `.trk` folder, made if it is not there; one object per process and file."""
+    from trk.journal.db import Journal
+
+    path = os.path.join(folder, JOURNAL)
+    if path not in _journals:
+        _journals[path] = Journal.create(path)
+    return _journals[path]
+
+
+def existing_journal(folder: str | None) -> Journal | None:
+    """The journal of a `.trk` folder if it has one."""
+    if folder is None or not os.path.exists(os.path.join(folder, JOURNAL)):
+        return None
+    return open_journal(folder)
+
+
+def session_path(folder: str) -> str:
+    """The session file: `TRK_SESSION`, else the one in `.trk`."""
+    return settings.env("TRK_SESSION") or os.path.join(folder, "session.json")
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: str, why: str) -> SessionError:
+    return SessionError(
+        f"the session file {path} can't be used: {why}",
+        hint=f"rm {path} (the runs stay in the journal: trk ls), then trk attach RUN",
+    )
+
+
+def active_run_id(folder: str, journal: Journal) -> str | None:
+    """The innermost active run of the session, or None. Raises SessionError for a torn, foreign or newer file."""
+    path = session_path(folder)
+    text = _text(path)
+    if text is None:
+        return None
+    found = journal.read(
+        "SELECT json_valid(?1), CASE WHEN json_valid(?1) THEN json_extract(?1, '$.version') END, "
+        "CASE WHEN json_valid(?1) THEN json_type(?1, '$.active') END, "
+        "CASE WHEN json_valid(?1) THEN json_extract(?1, '$.active[#-1]') END",
+        (text,),
+    )[0]
+    valid, version, kind, run_id = found
+    if not valid:
+        raise _unreadable(path, "it is torn or not JSON")
+    _check(path, version, kind == "array" and (run_id is None or isinstance(run_id, str)))
+    return run_id  # type: ignore[no-any-return]  # the check above
+
+
+def _check(path: str, version: object, whole: bool) -> None:
+    if not isinstance(version, int) or isinstance(version, bool) or (version == VERSION and not whole):
+        raise _unreadable(path, "it is not a session of trk")
+    if version != VERSION:
+        raise SessionError(
+            f"the session file {path} has version {version}; this trk knows {VERSION}",
+            hint="pip install --upgrade trk-ml, or rm the file and trk attach RUN",
+        )
+
+
+def load(folder: str) -> dict[str, Any]:
+    """The session's content; an empty one when there is no file. Raises SessionError."""
+    import json
+
+    path = session_path(folder)
+    text = _text(path)
+    if text is None:
+        return {"version": VERSION, "active": []}
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, "it is torn or not JSON") from error
+    if not isinstance(content, dict):
+        raise _unreadable(path, "it is not a session of trk")
+    active = content.get("active")
+    _check(path, content.get("version"), isinstance(active, list) and all(isinstance(run, str) for run in active))
+    return content
+
+
+def change(folder: str, how: Callable[[dict[str, Any]], None]) -> None:
+    """Read the session, let `how` change it, and replace the file; one process at a time. Raises SessionError."""
+    import fcntl
+
+    path = session_path(folder)
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path + ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            content = load(folder)
+            how(content)
+            _replace(path, content)
+    except OSError as error:
+        raise SessionError(f"the session file {path} can't be written: {error}", hint="df -h; ls -ld .trk") from error
+
+
+def _replace(path: str, content: Mapping[str, Any]) -> None:
+    import json
+
+    draft = f"{path}.{os.getpid()}"
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        if os.path.exists(draft):
+            os.remove(draft)
+        raise
+
+
+def push(folder: str, run_id: str, **kept: Any) -> None:
+    """Make a run the innermost active one of the session."""
+
+    def add(content: dict[str, Any]) -> None:
+        content["active"] = [run for run in content["active"] if run != run_id] + [run_id]
+        content.update(kept)
+
+    change(folder, add)
+
+
+def remove(folder: str, run_id: str) -> None:
+    """Take a run out of the session's stack, wherever in it it is. No file, no change."""
+    if os.path.exists(session_path(folder)):
+        change(folder, lambda content: content.update(active=[run for run in content["active"] if run != run_id]))
+
+
+def current_run_id(folder: str | None, journal: Journal | None) -> str | None:
+    """What `TRK_RUN` names (id, prefix or name), else the session's innermost run, else None."""
+    from trk.journal.select import resolve
+
+    named = settings.env("TRK_RUN")
+    if folder is None or journal is None:
+        if named is not None:
+            raise NoActiveRun(f"TRK_RUN names run {named}, but there is no .trk folder here", hint="set TRK_DIR")
+        return None
+    return resolve(journal, named) if named is not None else active_run_id(folder, journal)
