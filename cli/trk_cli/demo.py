@@ -23,7 +23,7 @@ Call = Callable[[list[str]], Done]
 
 EXPERIMENT = "iris-demo"
 SWEEP = tuple(Setting(lr=lr, l2=0.001) for lr in (0.1, 0.3, 1.0, 3.0))
-SHOWN_EPOCHS = 3  # of the first run; the other log commands are told in one line
+SHOWN_EPOCHS = 2  # of the first run; the other log commands are told in one line
 
 # They go to the terminal themselves, as they would if typed: a table there, plain text in a pipe.
 _ANSWERS = ("best", "ls")
@@ -72,6 +72,8 @@ def real_command(session_file: Path) -> Call:
 
     def call(words: list[str]) -> Done:
         stream = None if words[0] in _ANSWERS else subprocess.PIPE
+        sys.stdout.flush()  # what was said before stands before what the command says itself
+        sys.stderr.flush()
         return subprocess.run(
             # -P: a json.py or trk.py in the working directory is not what Python should import.
             [sys.executable, "-P", "-m", "trk_cli", *words],
@@ -147,11 +149,14 @@ def _teach(
     parts = demo_model.split(demo_model.load())
     lesson.say(
         f"# Fisher's irises (1936): {len(parts.train)} to learn from, {len(parts.validation)} to choose by, "
-        f"{len(parts.test)} to test. {len(sweep)} learning rates are tried, by the commands you would type."
+        f"{len(parts.test)} to test."
     )
+    lesson.say(f"# {len(sweep)} learning rates are tried, and logged by the commands that you would type.")
     run_id = ""
     for place, setting in enumerate(sweep):
         run_id = _one_run(lesson, setting, parts, flags, first=place == 0)
+    if len(sweep) > 1:
+        lesson.say(f"  … each followed by log-params, {sweep[-1].epochs} × log-metrics, set-tag, log-summary, end")
     lesson.say("# The runs are in the journal. What is still on its way is delivered now; then: which was best?")
     lesson.show("sync")
     lesson.show("best", "--metric", "f1", "-e", EXPERIMENT)
@@ -166,8 +171,6 @@ def _one_run(lesson: _Lesson, setting: Setting, parts: Split, flags: Sequence[st
     named = (f"sweep-lr-{setting.lr:g}", "-e", EXPERIMENT, "--param", f"lr={setting.lr:g}", *flags)
     run_id = lesson.start(*named, answer=first)
     tell("log-params", f"l2={setting.l2:g}", f"batch_size={setting.batch_size}", f"epochs={setting.epochs}")
-    if not first:
-        lesson.say(f"  … log-params, {setting.epochs} × log-metrics, set-tag, log-summary, end")
     weights = demo_model.zeros()
     for step, weights in enumerate(demo_model.train(parts.train, setting)):
         if first and step == SHOWN_EPOCHS:

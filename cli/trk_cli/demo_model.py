@@ -44,7 +44,7 @@ class Setting:
 
     lr: float
     l2: float
-    epochs: int = 25
+    epochs: int = 20
     batch_size: int = 16
 
 

@@ -165,7 +165,7 @@ def pairs(words: Sequence[str]) -> dict[str, Any]:
             given = {key: value}
         twice = found.keys() & given.keys()
         if twice:
-            raise UsageError(f"{rules.shown(sorted(twice)[0])} is given twice")
+            raise UsageError(f"{rules.shown(min(twice))} is given twice")
         found.update(given)
     return found
 

@@ -176,7 +176,9 @@ def page(markdown: str) -> None:
     from rich.markdown import Markdown
 
     drawn = StringIO()
-    Console(file=drawn, width=min(_width(), 100), force_terminal=not os.environ.get("NO_COLOR")).print(Markdown(markdown))
+    Console(file=drawn, width=min(_width(), 100), force_terminal=not os.environ.get("NO_COLOR")).print(
+        Markdown(markdown)
+    )
     emit(drawn.getvalue())
 
 

@@ -74,7 +74,7 @@ def split(argv: list[str]) -> tuple[str, list[tuple[str, str | None]], list[str]
     while at < len(rest):
         token = rest[at]
         at += 1
-        if token == "--":
+        if token == "--":  # noqa: S105 - no password
             positionals += rest[at:]
             break
         name, value, matched = _option(token, known)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.mlflow_server import FaultServer, MlflowServer
 
+from servers.mlflow_server import FaultServer, MlflowServer
 from trk.backends.mlflow import MlflowBackend
 from trk.errors import (
     BackendNeedsUser,

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from servers.mlflow_server import GARBAGE, HALF, NOTHING, FaultServer, closed_port, http_answer
 
+from servers.mlflow_server import GARBAGE, HALF, NOTHING, FaultServer, closed_port, http_answer
 from trk.backends import _mlflow_errors as errors
 from trk.backends import _mlflow_store
 from trk.backends.mlflow import MlflowBackend
@@ -263,7 +263,7 @@ def test_an_unknown_kind_of_address_needs_the_user() -> None:
 def test_a_driver_that_is_not_installed_needs_the_user() -> None:
     if find_spec("psycopg2") is not None:
         pytest.skip("psycopg2 is installed here")
-    error = opening("postgresql://127.0.0.1:1/mlflow")
+    error = opening("postgresql+psycopg2://127.0.0.1:1/mlflow")
     assert type(error) is BackendNeedsUser
     assert "psycopg2" in error.message
 

@@ -176,7 +176,9 @@ def _detect_backends(layers: _Layers, project: Path) -> None:
     """With nothing said: a server that MLflow's own variable names, else its default store, else the journal alone."""
     if "backends" in layers.values:
         return
-    if layers.values.get("mlflow_uri") is not None:
+    if "mlflow" not in backends.names():
+        layers.offer("backends", (), "detected: trk's mlflow backend is not installed, the journal alone")
+    elif layers.values.get("mlflow_uri") is not None:
         layers.offer("backends", "mlflow", f"detected: {layers.values['mlflow_uri'].origin}")
     elif not _embedded_mlflow():
         layers.offer("backends", (), "detected: mlflow is not installed, the journal alone")

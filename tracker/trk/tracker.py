@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trk import config, delivery, rules, session, settings
@@ -167,7 +168,7 @@ def _end_replaced(journal: Journal, folder: str, run_id: str) -> str | None:
 
 def enter_session(run: Run, resolved: config.Settings | None = None) -> None:
     """Make a run the one that this directory's shells are in."""
-    kept = {"experiment": run.experiment, "key_prefix": run.key_prefix}
+    kept: dict[str, Any] = {"experiment": run.experiment, "key_prefix": run.key_prefix}
     if resolved is not None:
         kept["step_metric"] = resolved.get("step_metric")
         kept["delivery"] = {name: config.target(name, resolved) for name in resolved.get("backends") or ()}
@@ -214,8 +215,8 @@ def _captured(kinds: Sequence[str], folder: str, command: Sequence[str]) -> dict
         return {}
     from trk import capture
 
-    project = os.path.dirname(folder)
-    return capture.collect(kinds, folder=project, environ=settings.environment(), command=command)
+    project = Path(folder).parent
+    return capture.collect(kinds, folder=str(project), environ=settings.environment(), command=command)
 
 
 def _adopt(run: Run) -> None:
@@ -253,7 +254,7 @@ def _end_at_exit(pid: int) -> None:
 
 
 def active_run() -> Run | None:
-    """The run this code is in: of the enclosing `with`, else this process's newest, else `TRK_RUN`'s, else the session's.
+    """The run this code is in: the enclosing `with`'s, else this process's newest, else `TRK_RUN`'s or the session's.
 
     None when there is none. Raises SessionError, and NotFound when `TRK_RUN` names no run.
     """
@@ -269,7 +270,10 @@ def active_run() -> Run | None:
 
 
 def need_run(named: str | None = None) -> Run:
-    """The run that `named` (id, prefix, name, `@`, `@last`) means, else the active one. Raises NoActiveRun, NotFound."""
+    """The run that `named` (id, prefix, name, `@`, `@last`) means, else the active one.
+
+    Raises NoActiveRun, NotFound, and UsageError when several runs are meant.
+    """
     if named is None or named == "@":
         run = active_run()
         if run is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from trk.records import BestRun, Ranking, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
 from trk_cli.render import sparkline
+from trk_cli.results import Column, Listing
 
 DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status", "started", "duration")
 MAX_LS_METRICS = 4  # columns of metrics that `ls` shows unasked
@@ -66,15 +67,15 @@ def _tell_left_out(ranking: Ranking, metric: str, quiet: bool) -> None:
         output.talk(f"runs left out: {', '.join(left_out)}", quiet=quiet)
 
 
-def _ranking_result(ranking: Ranking, metric: str, many: bool) -> output.Listing:
+def _ranking_result(ranking: Ranking, metric: str, many: bool) -> Listing:
     forms = [output.best_json(entry) for entry in ranking.runs]
     names = sorted({name for entry in ranking.runs for name in entry.at_step})
-    columns = [
-        output.Column("run", keep=True), "name", "experiment", output.Column(metric, keep=True), "step", *names,
+    columns: list[Column | str] = [
+        Column("run", keep=True), "name", "experiment", Column(metric, keep=True), "step", *names,
     ]  # fmt: skip
     rows = [_best_row(entry, names) for entry in ranking.runs]
     ids = [entry.run.run_id for entry in ranking.runs]
-    return output.Listing(columns, rows, data=forms if many else forms[0], ids=ids)
+    return Listing(columns, rows, data=forms if many else forms[0], ids=ids)
 
 
 def _best_row(entry: BestRun, names: Sequence[str]) -> list[Any]:
@@ -114,9 +115,9 @@ def ls(
     names = _checked_columns(columns) if columns is not None else _columns_for(records)
     rows = [[_cell(record, name) for name in names] for record in records]
     forms = [output.run_json(record) for record in records]
-    heads = [output.Column(_head(name, columns is None), keep=name in ("run", "run_id")) for name in names]
+    heads: list[Column | str] = [Column(_head(name, columns is None), keep=name in ("run", "run_id")) for name in names]
     ids = [record.run_id for record in records]
-    output.show(output.Listing(heads, rows, data=forms, ids=ids, empty="no runs"), shape)
+    output.show(Listing(heads, rows, data=forms, ids=ids, empty="no runs"), shape)
 
 
 def _head(name: str, unasked: bool) -> str:
@@ -133,7 +134,8 @@ def _columns_for(records: Sequence[RunRecord]) -> list[str]:
     return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in sorted(common))]
 
 
-_ATTRIBUTES = {
+_SHOWN = ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
+_ATTRIBUTES: dict[str, Callable[[RunRecord], Any]] = {
     "run": lambda r: r.run_id,
     "run_id": lambda r: r.run_id,
     "name": lambda r: r.name,
@@ -193,16 +195,14 @@ def show(
     form = output.run_json(record)
     wants_table = shape.format != "json" and field is None and not quiet
     rows = _details(found, record) if wants_table else []
-    heads = ["what", output.Column("name", keep=True), output.Column("value", keep=True), "history"]
-    output.show(output.Listing(heads, rows, data=form, ids=[record.run_id]), shape)
+    heads: list[Column | str] = ["what", Column("name", keep=True), Column("value", keep=True), "history"]
+    output.show(Listing(heads, rows, data=form, ids=[record.run_id]), shape)
 
 
 def _details(source: Any, record: RunRecord) -> list[list[Any]]:
     rows: list[list[Any]] = [
-        ["run", name, _ATTRIBUTES[name](record), ""]
-        for name in ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
-        if _ATTRIBUTES[name](record) is not None
-    ]  # fmt: skip
+        ["run", name, _ATTRIBUTES[name](record), ""] for name in _SHOWN if _ATTRIBUTES[name](record) is not None
+    ]
     rows += [["param", key, value, ""] for key, value in sorted(record.params.items())]
     for key, value in sorted(record.metrics.items()):
         values = [point.value for point in source.history(record, key)]
@@ -240,5 +240,5 @@ def history(
     rows: list[list[Any]] = [[p.run_id, p.metric, p.step, p.time, p.value] for p in points]
     forms = [output.point_json(point) for point in points]
     ids = list(dict.fromkeys(point.run_id for point in points))
-    heads = [output.Column("run", keep=True), "metric", "step", "time", output.Column("value", keep=True)]
-    output.show(output.Listing(heads, rows, data=forms, ids=ids), shape)
+    heads: list[Column | str] = [Column("run", keep=True), "metric", "step", "time", Column("value", keep=True)]
+    output.show(Listing(heads, rows, data=forms, ids=ids), shape)

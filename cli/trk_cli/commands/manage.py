@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from trk import session
 from trk.errors import NotFound, UsageError
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.results import Cell, Listing
 
 HELP = Path(__file__).parent.parent / "help"
 
@@ -43,12 +44,15 @@ def config(
     shown = {name: library.shown_value(name, setting.value) for name, setting in values.items()}
     form = {name: {"value": shown[name], "origin": setting.origin} for name, setting in values.items()}
     columns = ["setting", "value", *(["origin"] if origin else [])]
-    rows = [[name, _flat(shown[name]), *([setting.origin] if origin else [])] for name, setting in values.items()]
-    output.show(output.Listing(columns, rows, data=form), shape)
+    rows: list[list[Cell]] = [
+        [name, _flat(shown[name]), *([setting.origin] if origin else [])] for name, setting in values.items()
+    ]
+    output.show(Listing(columns, rows, data=form), shape)
 
 
-def _flat(value: object) -> object:
-    return ",".join(value) if isinstance(value, (list, tuple)) else value
+def _flat(value: Any) -> Cell:
+    shown: Cell = ",".join(value) if isinstance(value, list) else value
+    return shown
 
 
 def demo(quiet: options.Quiet = False) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from trk import delivery, session, tracker
+from trk import config, delivery, session, settings, tracker
 from trk.errors import NoActiveRun, UsageError
 from trk.records import RunRecord
 from trk.rules import parse_step, shown
 from trk.run import Run
 from trk_cli import hot, output, progress
 from trk_cli.commands import options
+from trk_cli.results import Column, Listing, Single
 
 Named = Annotated[str, typer.Argument(metavar="RUN", help="The run: id, prefix, name or @last.")]
 Again = "May be given again."
@@ -73,7 +74,7 @@ def start(
     record = started.run.record
     _warn_undelivered([record], quiet=quiet, wanted=wait)
     if json:
-        output.show(output.Single(output.run_json(record)), options.JSON)
+        output.show(Single(output.run_json(record)), options.JSON)
     else:
         output.emit((_exports(started.run) if shell else started.run.id) + "\n")
 
@@ -104,7 +105,7 @@ def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
     backends = ", ".join(resolved.get("backends")) or "the journal alone"
     origin = resolved.values["backends"].origin
     output.talk(f"run {run.name} ({run.id}) in experiment {run.experiment} → {backends} ({origin})", quiet=quiet)
-    other = session.settings.env("TRK_RUN")
+    other = settings.env("TRK_RUN")
     if other is not None and not shell and other != run.id:
         output.warn(f"TRK_RUN is set: commands of this shell log into {other}, not into the new run (unset TRK_RUN)")
 
@@ -138,7 +139,7 @@ def resume(run: Named, json: options.Json = False, quiet: options.Quiet = False)
 
 def _tell_run(run: Run, what: str, json: bool, quiet: bool) -> None:
     if json:
-        output.show(output.Single({"run_id": run.id, "status": run.status}), options.JSON)
+        output.show(Single({"run_id": run.id, "status": run.status}), options.JSON)
     output.talk(f"{what} run {run.name} ({run.id})", quiet=quiet)
 
 
@@ -176,7 +177,7 @@ def end(
 
 
 def _strict_setting() -> bool:
-    return bool(tracker.config.resolve(session.find_folder()).get("strict"))
+    return bool(config.resolve(session.find_folder()).get("strict"))
 
 
 def _end_status(status: str | None, failed: bool, exit_code: str | None) -> str:
@@ -219,15 +220,15 @@ def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool)
     if json:
         runs = [output.run_json(record) for record in records]
         kept = [{key: run[key] for key in ("run_id", "status", "backends")} for run in runs]
-        output.show(output.Single({"runs": kept}), options.JSON)
+        output.show(Single({"runs": kept}), options.JSON)
     elif records and not quiet:
         output.show(_deliveries(records), options.AS_FITS)
     _warn_undelivered(records, quiet=quiet, wanted=wanted)
 
 
-def _deliveries(records: Sequence[RunRecord], data: Any = None) -> output.Listing:
-    columns = [
-        output.Column("run", keep=True),
+def _deliveries(records: Sequence[RunRecord], data: Any = None) -> Listing:
+    columns: list[Column | str] = [
+        Column("run", keep=True),
         "backend",
         "logged",
         "delivered",
@@ -241,7 +242,7 @@ def _deliveries(records: Sequence[RunRecord], data: Any = None) -> output.Listin
         for name, state in record.backends.items():
             counts = [state.logged, state.delivered, state.pending, state.rejected, state.skipped]
             rows.append([record.run_id, name, *counts, state.url or ""])
-    return output.Listing(columns, rows, data=data, empty="no backend is configured: the run is in the journal alone")
+    return Listing(columns, rows, data=data, empty="no backend is configured: the run is in the journal alone")
 
 
 def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool) -> None:

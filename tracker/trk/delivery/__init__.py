@@ -41,7 +41,7 @@ def check_delivered(records: Sequence[RunRecord]) -> None:
             if state.pending or state.rejected:
                 why = state.rejections[0].reason if state.rejections else state.last_error
                 raise NotDelivered(
-                    f"run {record.run_id}: {name} has {state.delivered} of {state.logged} rows, {state.pending} pending, "
-                    f"{state.rejected} rejected" + (f": {why}" if why else ""),
+                    f"run {record.run_id}: {name} has {state.delivered} of {state.logged} rows, "
+                    f"{state.pending} pending, {state.rejected} rejected" + (f": {why}" if why else ""),
                     hint="trk status" if state.rejected else "trk sync",
                 )

@@ -29,8 +29,10 @@ def pending(
 ) -> list[Pending]:
     """Everything that waits to be delivered, oldest run first. A run never opened at its backend waits too."""
     found = journal.read(
-        "SELECT run, run_id, backend, target, cursor, (SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS n "
-        "FROM deliveries d JOIN runs USING (run) WHERE cursor < n OR remote_id IS NULL ORDER BY start_time, run_id, backend"
+        "SELECT run, run_id, backend, target, cursor, "
+        "(SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS n "
+        "FROM deliveries d JOIN runs USING (run) WHERE cursor < n OR remote_id IS NULL "
+        "ORDER BY start_time, run_id, backend"
     )
     return [
         entry

@@ -168,7 +168,7 @@ def _ordered(value: float) -> float:
 
 
 def at_step(journal: Journal, run: int, step: int) -> dict[str, float]:
-    """Every metric that has a point at this step of the run, with its value there (the latest, if there are several)."""
+    """Every metric with a point at this step of the run, and its value there: the latest, if there are several."""
     found: dict[str, tuple[int, float]] = {}
     for time_ms, key, value in journal.read(
         "SELECT time, key, value FROM rows WHERE run = ? AND step = ? ORDER BY n", (run, step)
@@ -240,7 +240,7 @@ def run_columns(journal: Journal, experiment: str | None) -> dict[int, dict[str,
     """Each run's own columns (what a filter calls attributes); times in milliseconds since 1970."""
     names = ("run_id", "name", "experiment", "status", "start_time", "end_time")
     found = journal.read(
-        f"SELECT run, {', '.join(names)} FROM runs WHERE ?1 IS NULL OR experiment = ?1",
-        (experiment,),  # noqa: S608
+        f"SELECT run, {', '.join(names)} FROM runs WHERE ?1 IS NULL OR experiment = ?1",  # noqa: S608 - our names
+        (experiment,),
     )
     return {run: dict(zip(names, rest, strict=True)) for run, *rest in found}

@@ -267,10 +267,7 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
     Raises NotFound, and Conflict when the run is in that state already.
     """
     with journal.transaction() as db:
-        if status == "RUNNING":
-            run = _ended_run(db, run_id)
-        else:
-            run = _open_run(db, run_id)
+        run = _ended_run(db, run_id) if status == "RUNNING" else _open_run(db, run_id)
         end = None if status == "RUNNING" else time_ms
         db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, run))
         return _append(db, run, "status", time_ms, None, None, status)
