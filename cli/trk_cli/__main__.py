@@ -18,21 +18,33 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         code = _dispatch(words)
-        sys.stdout.flush()
-    except TrkError as error:
-        from trk_cli import output
-
-        if os.environ.get("TRK_DEBUG"):
-            raise
-        output.error(error, "--json" in words)
-        return error.exit_code
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told in one line
+        return _failed(error, "--json" in words)
     return code
+
+
+def _failed(error: Exception, as_json: bool) -> int:
+    """Tell of an error on stderr; returns its exit code. The traceback is shown with TRK_DEBUG=1 only."""
+    from trk.settings import flag
+    from trk_cli import output
+
+    if flag("TRK_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    if not isinstance(error, TrkError):
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        error = TrkError(f"this should not have happened: {told}", hint="TRK_DEBUG=1 shows where")
+    output.error(error, as_json)
+    return error.exit_code
 
 
 def _dispatch(words: list[str]) -> int:
@@ -65,11 +77,12 @@ def _fast_call(words: list[str], wanted: tuple[int, int | None]) -> tuple[dict[s
 def run() -> None:
     """The process's entry: exits without Python's own clean-up, which would close the journal and cost an fsync."""
     code = main()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        pass  # nobody is there to read it any more
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody is there to read it any more
     os._exit(code)
 
 

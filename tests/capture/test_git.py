@@ -131,7 +131,9 @@ def test_a_git_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert git.collect(str(tmp_path), {**ENVIRON, "PATH": f"{tmp_path}:{ENVIRON['PATH']}"}) == {}
 
 
-def test_a_status_that_hangs_leaves_dirty_unsaid(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_status_that_hangs_leaves_dirty_unsaid(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
     shim = tmp_path / "bin" / "git"
     shim.parent.mkdir()

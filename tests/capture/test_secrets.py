@@ -122,7 +122,10 @@ def test_what_a_name_announces_is_masked_whatever_it_is(secret: str, form: tuple
 
 @pytest.mark.parametrize("secret", [PLAIN, WANDB_KEY, SHAPED["github classic"]])
 def test_a_token_for_a_user_name_is_masked(secret: str) -> None:
-    assert mask_command(["git", "clone", f"https://{secret}@example.org/x.git"]) == "git clone https://***@example.org/x.git"
+    assert (
+        mask_command(["git", "clone", f"https://{secret}@example.org/x.git"])
+        == "git clone https://***@example.org/x.git"
+    )
 
 
 @pytest.mark.parametrize("form", [("--key", "{0}"), ("--wandb-key={0}",), ("wandb", "login", "{0}"), ("key={0}",)])
@@ -205,8 +208,25 @@ def test_addresses_lose_user_and_password_and_nothing_else(address: str, public:
 
 @pytest.mark.parametrize(
     "name",
-    "PASSWORD DB_PASSWORD PASSWORD_PROD api_key apiKey APIKEY OPENAI_API_KEY AWS_SECRET_ACCESS_KEY HF_TOKEN hfToken "
-    "SLURM_JWT --client-secret X-Api-Key GH_PAT VAULT_SECRET_ID PGPASSWORD MYSQL_PWD".split(),
+    [
+        "PASSWORD",
+        "DB_PASSWORD",
+        "PASSWORD_PROD",
+        "api_key",
+        "apiKey",
+        "APIKEY",
+        "OPENAI_API_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "HF_TOKEN",
+        "hfToken",
+        "SLURM_JWT",
+        "--client-secret",
+        "X-Api-Key",
+        "GH_PAT",
+        "VAULT_SECRET_ID",
+        "PGPASSWORD",
+        "MYSQL_PWD",
+    ],
 )
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
@@ -214,8 +234,22 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "LR tokenizer max_tokens TOKENIZERS_PARALLELISM pad_token key keyboard PASSWORD_FILE secret_name author "
-    "SLURM_JOB_ID path monkey compass".split(),
+    [
+        "LR",
+        "tokenizer",
+        "max_tokens",
+        "TOKENIZERS_PARALLELISM",
+        "pad_token",
+        "key",
+        "keyboard",
+        "PASSWORD_FILE",
+        "secret_name",
+        "author",
+        "SLURM_JOB_ID",
+        "path",
+        "monkey",
+        "compass",
+    ],
 )
 def test_names_of_no_secrets(name: str) -> None:
     assert not is_secret_name(name)

@@ -415,7 +415,7 @@ def test_csv_reads_back_as_the_same_cells(listing: Listing) -> None:
             safe = forms.escape(render.exact(given_cell), keep="\n\t")
             if isinstance(given_cell, str) and cell != safe:
                 assert cell == "'" + safe
-                assert safe[0] in "=+-@\t\n\\"
+                assert safe[0] in "=+-@＝＋－＠\t\n\\"
             else:
                 assert cell == safe
             if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):

@@ -27,7 +27,7 @@ from trk.errors import (
     SourceUnavailable,
     UsageError,
 )
-from trk.records import Kind, Row, RunSpec, Status
+from trk.records import Kind, RemoteRun, Row, RunSpec, Status
 from trk.rules import HUGE
 from trk.testing import NOON, Arrived, BackendContract, entry, metric
 
@@ -218,9 +218,12 @@ def test_a_deleted_run_is_told_with_the_command_that_restores_it(store: MlflowBa
         assert f"mlflow runs restore --run-id {run.remote_id}" in str(caught.value.hint)
 
 
-def test_a_run_that_never_was_is_gone(store: MlflowBackend) -> None:
-    with pytest.raises(BackendRunGone):
-        store.open(spec("never", remote_id="0" * 32))
+def test_a_run_that_never_was_is_gone(store: MlflowBackend, server: MlflowServer) -> None:
+    for backend in (store, MlflowBackend({"tracking_uri": server.url})):
+        with pytest.raises(BackendRunGone):
+            backend.open(spec("never", remote_id="0" * 32))
+        with pytest.raises(BackendRunGone):
+            backend.deliver(RemoteRun("never", "0" * 32, None, "1"), [metric(1, "f1", 0.5)])
 
 
 def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(store: MlflowBackend, folder: Path) -> None:
@@ -330,6 +333,14 @@ def test_a_store_that_was_deleted_while_open_is_noticed(tmp_path: Path) -> None:
     found = fresh.get("idafter")
     assert found is not None
     assert found.metrics == {"f1": 0.5}
+
+
+def test_a_folder_with_spaces_and_other_letters_is_no_trouble(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/my höme %20 #1/mlflow.db"
+    run = MlflowBackend({"tracking_uri": uri}).open(spec("spaced"))
+    assert (tmp_path / "my höme %20 #1" / "mlflow.db").exists()
+    MlflowBackend({"tracking_uri": uri}).deliver(run, [entry(1, Kind.PARAM, "p", "x" * 7000)])
+    assert list((tmp_path / "my höme %20 #1" / "mlruns").rglob("p.txt"))
 
 
 def test_threads_with_an_instance_each_deliver_side_by_side(folder: Path) -> None:
@@ -483,21 +494,18 @@ def test_a_source_that_is_down_says_so(tmp_path_factory: pytest.TempPathFactory)
             assert caught.value.hint == "--source local"
 
 
-def test_delivery_goes_on_when_the_server_comes_back(tmp_path: Path) -> None:
-    server = MlflowServer(tmp_path / "server")
-    server.start()
+def test_delivery_goes_on_when_the_server_comes_back(server: MlflowServer) -> None:
+    backend = MlflowBackend({"tracking_uri": server.url})
+    run = backend.open(spec("outage"))
+    backend.deliver(run, [metric(1, "f1", 0.1, 0)])
+    server.stop()
     try:
-        backend = MlflowBackend({"tracking_uri": server.url})
-        run = backend.open(spec("outage"))
-        backend.deliver(run, [metric(1, "f1", 0.1, 0)])
-        server.stop()
         with pytest.raises(BackendUnavailable, match="refused"):
             backend.deliver(run, [metric(2, "f1", 0.2, 1)])
-        server.start()
-        backend.deliver(run, [metric(2, "f1", 0.2, 1)])
-        assert len(read_back(server.url, run.remote_id).points) == 2
     finally:
-        server.stop()
+        server.start()
+    backend.deliver(run, [metric(2, "f1", 0.2, 1)])
+    assert len(read_back(server.url, run.remote_id).points) == 2
 
 
 # -- what has to be installed ------------------------------------------------------------------------------------

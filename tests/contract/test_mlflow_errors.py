@@ -241,6 +241,18 @@ def test_a_folder_in_the_files_place_needs_the_user(tmp_path: Path) -> None:
     assert type(opening(f"sqlite:///{tmp_path}/mlflow.db")) is BackendNeedsUser
 
 
+def test_a_file_in_the_folders_place_needs_the_user(tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("a file")
+    assert type(opening(f"sqlite:///{tmp_path}/here/mlflow.db")) is BackendNeedsUser
+
+
+def test_a_time_out_that_is_no_number_needs_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "long")
+    error = opening("http://127.0.0.1:1")
+    assert type(error) is BackendNeedsUser
+    assert "'long'" in error.message
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_needs_the_user(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
@@ -302,6 +314,15 @@ TABLE = [
 @pytest.mark.parametrize(("message", "code", "kind"), TABLE)
 def test_what_mlflow_raises_is_classified(message: str, code: str, kind: type[BackendError]) -> None:
     assert type(errors.classify(raised(message, code), "sqlite:////x/mlflow.db")) is kind
+
+
+def test_an_upload_that_is_denied_needs_the_user() -> None:
+    import requests
+
+    answer = requests.Response()
+    answer.status_code = 403
+    error = errors.classify(requests.HTTPError("403 Client Error", response=answer), "http://x")
+    assert type(error) is BackendNeedsUser
 
 
 def test_what_nobody_foresaw_is_passing() -> None:

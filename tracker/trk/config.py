@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from trk import backends, rules, settings
-from trk.errors import ConfigurationError, UsageError
+from trk.errors import ConfigurationError, TrkError, UsageError
 
 DEFAULT_EXPERIMENT = "Default"  # MLflow's own
 
@@ -77,7 +77,7 @@ def resolve(folder: str | None, **given: Any) -> Settings:
 
     Raises ConfigurationError that names the setting and where it came from.
     """
-    project = Path(folder).parent if folder else Path.cwd()
+    project = Path(folder).parent if folder else _working_directory()
     layers = _Layers()
     for name, value in given.items():
         layers.offer(name, value, "argument")
@@ -91,6 +91,13 @@ def resolve(folder: str | None, **given: Any) -> Settings:
     _offer_file(layers, user_file(), (), trusted=True)
     _detect_backends(layers, project)
     return Settings(layers.values, project, tuple(layers.warnings))
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        raise TrkError("the working directory was deleted", hint="cd to one that exists") from None
 
 
 def user_file() -> Path:
@@ -223,7 +230,7 @@ def _mlflow_target(resolved: Settings) -> dict[str, Any]:
     if uri is None:
         uri = f"sqlite:///{resolved.project / 'mlflow.db'}"
     elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        uri = f"sqlite:///{Path.cwd() / uri.removeprefix('sqlite:///')}"
+        uri = f"sqlite:///{_working_directory() / uri.removeprefix('sqlite:///')}"
     found = {"tracking_uri": without_password(uri)}
     if uri.startswith("sqlite:"):
         # MLflow would take it relative to the working directory of whoever opens the store first, for ever.
@@ -268,7 +275,7 @@ def is_trusted(path: Path) -> bool:
 
 def trust(folder: str | None) -> list[Path]:
     """Trust the project's settings files as they are now; returns them."""
-    project = Path(folder).parent if folder else Path.cwd()
+    project = Path(folder).parent if folder else _working_directory()
     files = [project / "pyproject.toml", *([Path(folder) / "config.toml"] if folder else [])]
     found = [path for path in files if path.exists()]
     known = _trusted() | {str(path.resolve()): _digest(path) for path in found}

@@ -125,10 +125,11 @@ class RunRecord:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from start to end; None while it runs."""
-        if self.start_time is None or self.end_time is None:
+        """Seconds from start to end, or until now while it runs; None when it is not known."""
+        end = self.end_time or (datetime.now(UTC) if self.status is Status.RUNNING else None)
+        if self.start_time is None or end is None:
             return None
-        return round((self.end_time - self.start_time).total_seconds(), 3)
+        return round((end - self.start_time).total_seconds(), 3)
 
 
 @dataclass(frozen=True, slots=True)

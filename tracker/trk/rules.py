@@ -22,7 +22,8 @@ RESERVED_TAG_PREFIX = "trk."
 UP = frozenset(
     "acc accuracy ap auc auprc auroc bleu chrf correct coverage dice ev exact f1 f1score f2 fscore gain gini hit hits "  # noqa: SIM905 - a table of words
     "iou jaccard kappa map map50 mcc miou mrr ndcg pass pearson precision psnr purity r2 recall return returns reward "
-    "rewards rocauc rouge score sensitivity silhouette spearman specificity ssim success throughput win winrate wins".split()
+    "rewards rocauc rouge score sensitivity silhouette spearman specificity ssim success throughput win winrate "
+    "wins".split()
 )
 DOWN = frozenset(
     "brier cer crossentropy deviance distance divergence duration ece energy err error errors fid fnr fpr hinge kl "  # noqa: SIM905
@@ -31,6 +32,7 @@ DOWN = frozenset(
 )
 
 _NAME_EXTRA = frozenset("_-. :/")
+_NO_NUMBERS = "cSUOMm"  # numpy's complex numbers, texts, objects and times: float() takes a part of them, or their days
 _NUMBER_CHARS = frozenset("0123456789+-.eE")
 _SPECIAL = {"nan": "nan", "inf": "inf", "infinity": "inf"}
 # What turns text round or hides it; a terminal or a page would show another name than was logged.
@@ -41,7 +43,12 @@ _INVISIBLE = frozenset(
 
 def shown(text: object) -> str:
     """The text as an error message may show it: quoted, on one line, at most 60 characters."""
-    quoted = ascii(text) if isinstance(text, str) and not text.isprintable() else repr(text)
+    try:
+        quoted = repr(text)
+    except ValueError:
+        return "a number of thousands of digits"  # Python does not print those
+    if not quoted.isprintable():  # an array's lines, or what a terminal would obey
+        quoted = ascii(" ".join(quoted.split()))[1:-1]
     return quoted if len(quoted) <= 60 else quoted[:56] + "…" + quoted[-1]
 
 
@@ -51,7 +58,7 @@ def check_name(name: str, what: str = "name") -> str:
     Raises UsageError naming the value and the rule.
     """
     if type(name) is not str:
-        raise UsageError(f"{what} must be text, not {type(name).__name__}")
+        name = _plain(name, what)
     if not name:
         raise UsageError(f"{what} is empty")
     if len(name) > MAX_NAME:
@@ -64,6 +71,13 @@ def check_name(name: str, what: str = "name") -> str:
                 )
         _check_path_like(name, what)
     return name
+
+
+def _plain(text: object, what: str) -> str:
+    """The text of a numpy string or an enum's member as plain text."""
+    if not isinstance(text, str):
+        raise UsageError(f"{what} must be text, not {type(text).__name__}")
+    return str.__str__(text)
 
 
 def _check_path_like(name: str, what: str) -> None:
@@ -79,7 +93,7 @@ def _check_path_like(name: str, what: str) -> None:
 
 def check_metric_name(name: str) -> str:
     """A metric name: `check_name`, and not one that W&B or trk uses for its own axes."""
-    check_name(name, "metric name")
+    name = check_name(name, "metric name")
     if name in RESERVED_METRICS:
         raise UsageError(f"metric name {shown(name)} is reserved: trk and W&B use it for their own axes")
     return name
@@ -87,7 +101,7 @@ def check_metric_name(name: str) -> str:
 
 def check_tag_name(name: str) -> str:
     """A tag name: `check_name`, and not under `trk.`, where trk keeps the run's identity."""
-    check_name(name, "tag name")
+    name = check_name(name, "tag name")
     if name.startswith(RESERVED_TAG_PREFIX):
         raise UsageError(f"tag name {shown(name)} is reserved: trk. is where trk keeps a run's identity")
     return name
@@ -98,7 +112,7 @@ def check_title(title: str, what: str) -> str:
 
     Raises UsageError.
     """
-    check_text(title, what)
+    title = check_text(title, what)
     if not title.strip():
         raise UsageError(f"{what} is empty")
     if len(title) > MAX_NAME:
@@ -114,7 +128,7 @@ def check_title(title: str, what: str) -> str:
 def check_text(text: str, what: str) -> str:
     """Free text, such as a param's or tag's value: valid Unicode without NUL, at most ten million characters."""
     if type(text) is not str:
-        raise UsageError(f"{what} must be text, not {type(text).__name__}")
+        text = _plain(text, what)
     if len(text) > MAX_TEXT:
         raise UsageError(f"{what} has {len(text)} characters; at most {MAX_TEXT} are allowed")
     if not text.isascii():
@@ -153,7 +167,12 @@ def to_number(value: object, what: str = "value") -> float:
         return value
     if isinstance(value, (int, float)):
         return _as_float(value, what)
-    if value is None or isinstance(value, (str, bytes, bytearray, complex)) or getattr(value, "ndim", 0) != 0:
+    if (
+        value is None
+        or isinstance(value, (str, bytes, bytearray, complex))
+        or getattr(value, "ndim", 0) != 0
+        or getattr(getattr(value, "dtype", None), "kind", "f") in _NO_NUMBERS
+    ):
         raise UsageError(f"{what} must be one number, not {shown(value)}")
     if not hasattr(value, "__float__") and hasattr(value, "item"):
         value = value.item()
@@ -162,11 +181,15 @@ def to_number(value: object, what: str = "value") -> float:
 
 def _as_float(value: object, what: str) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # whatever it is, float() judges it
+        number = float(value)  # type: ignore[arg-type]  # whatever it is, float() judges it
+        if number - number == 0 or number != number or number == value:
+            return number
     except (TypeError, ValueError):
         raise UsageError(f"{what} must be one number, not {shown(value)}") from None
     except OverflowError:
-        raise UsageError(f"{what} is larger than a double can hold; say inf if that is meant") from None
+        pass
+    # Decimal and numpy's long doubles become infinite without a word.
+    raise UsageError(f"{what} is larger than a double can hold; say inf if that is meant")
 
 
 def parse_step(text: str) -> int:
@@ -181,10 +204,13 @@ def check_step(step: object) -> int:
     """A step as an int within 64 bits. Raises UsageError."""
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise UsageError(f"step must be a whole number, not {shown(step)}")
-    number = step.__index__()
+    try:
+        number = int(step.__index__())
+    except TypeError:  # arrays have the method, and not the number
+        raise UsageError(f"step must be a whole number, not {shown(step)}") from None
     if not -MAX_STEP - 1 <= number <= MAX_STEP:
-        raise UsageError(f"step {number} does not fit 64 bits")
-    return int(number)
+        raise UsageError(f"step {shown(number)} does not fit 64 bits")
+    return number
 
 
 def parse_time(text: str) -> int:
@@ -220,7 +246,10 @@ def check_time(time: object) -> int:
     if isinstance(time, str):
         return parse_time(time)
     if hasattr(time, "timestamp"):
-        return _in_range(round(time.timestamp() * 1000), time)
+        try:
+            return _in_range(round(time.timestamp() * 1000), time)
+        except (TypeError, ValueError, OverflowError, OSError):  # the year 1 in local time; pandas' "not a time"
+            raise UsageError(f"timestamp {shown(time)} is outside the years 1970 to 2099") from None
     number = to_number(time, "timestamp")
     if number - number != 0:
         raise UsageError(f"timestamp {shown(time)} is not a time")
@@ -248,11 +277,11 @@ def direction(name: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a metric name: `val/rocAuc_2` is val, roc, auc, rocauc, 2."""
+    """The words of a metric name: `val/rocAuc_2` is val, roc, auc, rocauc, 2; `ndcg10` is ndcg10 and ndcg."""
     words: list[str] = []
     for part in "".join(char if char.isalnum() else " " for char in name).split():
         spaced = "".join(
             " " + char if char.isupper() and i and part[i - 1].islower() else char for i, char in enumerate(part)
         )
-        words += [part.lower(), *spaced.lower().split()]
-    return words
+        words += [part.lower(), part.lower().rstrip("0123456789"), *spaced.lower().split()]
+    return words + [before + after for before, after in zip(words, words[1:], strict=False)]  # cross_entropy

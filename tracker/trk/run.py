@@ -5,6 +5,7 @@ The log commands of the command line call the same methods, so this module impor
 
 from __future__ import annotations
 
+import os
 from _contextvars import ContextVar
 
 from trk import rules, settings
@@ -43,7 +44,7 @@ class Run:
         self.folder = folder
         self.journal = journal
         self._prefix = key_prefix
-        self._owned = owned
+        self._owner = os.getpid() if owned else None
         self._details: dict[str, Any] | None = None
         self._tokens: list[Token[Run | None]] = []
 
@@ -97,8 +98,7 @@ class Run:
         prefix = self.key_prefix
         if not prefix:
             return rules.check_metric_name(key)
-        rules.check_name(key, "metric name")
-        return rules.check_metric_name(prefix + key)
+        return rules.check_metric_name(prefix + rules.check_name(key, "metric name"))
 
     def log_metric(self, key: str, value: object, step: int | None = None, timestamp: object = None) -> tuple[int, int]:
         """Log one point of a metric; returns (row number, step).
@@ -160,8 +160,7 @@ class Run:
         prefix = self.key_prefix
         given: dict[str, float | tuple[str, str]] = {}
         for key, value in values.items():
-            rules.check_name(key, "summary name")
-            name = prefix + key
+            name = prefix + rules.check_name(key, "summary name")
             if isinstance(value, bool) or value is None or isinstance(value, (str, list, tuple, dict)):
                 rules.check_name(f"summary/{name}", "summary name")
                 given[name] = _json_summary(key, value)
@@ -239,8 +238,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         current.reset(self._tokens.pop())
-        if not self._owned or self.status != "RUNNING":
-            return  # someone else's run, or ended by hand within the block
+        if self._owner != os.getpid() or self.status != "RUNNING":
+            return  # someone else's run (a fork's child leaves the block too), or ended by hand within it
         if kind is None or (issubclass(kind, SystemExit) and getattr(error, "code", None) in (None, 0)):
             self.end("FINISHED")
         elif issubclass(kind, KeyboardInterrupt):
@@ -253,9 +252,10 @@ def param_texts(params: Mapping[str, object], prefix: str = "") -> dict[str, str
     """Params as they are kept: names checked and prefixed, values as text. Raises UsageError."""
     texts = {}
     for key, value in params.items():
-        rules.check_name(key, "param name")
+        name = rules.check_name(key, "param name")
         text = value if isinstance(value, str) else str(value)
-        name = rules.check_name(prefix + key, "param name") if prefix else key
+        if prefix:
+            name = rules.check_name(prefix + name, "param name")
         texts[name] = rules.check_text(text, f"the value of param {key}")
     return texts
 
@@ -264,9 +264,9 @@ def tag_texts(tags: Mapping[str, object]) -> dict[str, str]:
     """Tags as they are kept: names checked, values as text. Raises UsageError."""
     texts = {}
     for key, value in tags.items():
-        rules.check_tag_name(key)
+        name = rules.check_tag_name(key)
         text = value if isinstance(value, str) else str(value)
-        texts[key] = rules.check_text(text, f"the value of tag {key}")
+        texts[name] = rules.check_text(text, f"the value of tag {key}")
     return texts
 
 

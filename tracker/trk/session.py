@@ -35,11 +35,11 @@ def find_folder(start: str | None = None) -> str | None:
     if named is not None:
         return os.path.abspath(named) if os.path.isdir(named) else None
     try:
-        here = start or os.getcwd()
+        here = os.path.realpath(start or os.getcwd())
         device = os.stat(here).st_dev
     except OSError:
         return None  # the working directory was deleted: nothing can lie above it
-    top = settings.home()
+    top = os.path.realpath(settings.home())  # a link, or with a slash at its end, it would be passed by
     while True:
         folder = os.path.join(here, FOLDER)
         if _is_own(folder):
@@ -83,12 +83,18 @@ def make_folder(start: str | None = None) -> tuple[str, bool]:
 
 def _work_tree(start: str) -> str:
     """The root of the git work tree around a directory that is this user's; else the directory."""
-    here, top = start, settings.home()
+    here, top = os.path.realpath(start), os.path.realpath(settings.home())
+    device = os.stat(here).st_dev
     while True:
-        if os.path.exists(os.path.join(here, ".git")) and os.access(here, os.W_OK):
+        # In a folder that all may write to, such as /tmp, anyone may have planted the .git.
+        if (
+            os.path.exists(os.path.join(here, ".git"))
+            and os.access(here, os.W_OK)
+            and not os.stat(here).st_mode & 0o002
+        ):
             return here
         parent = os.path.dirname(here)
-        if here in (top, parent):
+        if here in (top, parent) or os.stat(parent).st_dev != device:  # from there on it would not be found
             return start
         here = parent
 

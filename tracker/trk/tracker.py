@@ -230,7 +230,7 @@ def _adopt(run: Run) -> None:
 
 
 _watched: set[int] = set()  # a fork's child watches over its own runs only
-_crashed = False
+_died: str | None = None  # how its runs end when the program dies of an exception
 
 
 def _watch_excepthook() -> None:
@@ -238,8 +238,8 @@ def _watch_excepthook() -> None:
     before = sys.excepthook
 
     def hook(kind: Any, error: Any, trace: Any) -> None:
-        global _crashed
-        _crashed = True
+        global _died
+        _died = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
         before(kind, error, trace)
 
     sys.excepthook = hook
@@ -250,7 +250,7 @@ def _end_at_exit(pid: int) -> None:
         return  # a fork's child: the runs are its parent's
     for owner, run in reversed(_mine):
         if owner == pid and run.status == "RUNNING":
-            run.end("FAILED" if _crashed else "FINISHED", timeout=10.0)
+            run.end(_died or "FINISHED", timeout=10.0)
 
 
 def active_run() -> Run | None:
@@ -299,7 +299,7 @@ def attach(run: str | None = None, *, shell_session: bool = False) -> Run:
     if shell_session:
         _check_free(found)
         enter_session(found)
-    return found
+    return Run(found.journal, found.folder, found.id)  # never the object that owns it, which would end it
 
 
 def _check_free(run: Run) -> None:

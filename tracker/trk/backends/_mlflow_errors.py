@@ -94,10 +94,11 @@ RULES = (
     ),
     _rule(
         BackendNeedsUser,
-        "the database can't be written: {own}",
+        "it can't be written: {own}",
         "check the owner and permissions of the file and its folder",
-        causes="sqlalchemy.exc.OperationalError sqlite3.OperationalError builtins.PermissionError",
-        pattern=r".*(readonly database|unable to open database file|Permission denied)",
+        causes="sqlalchemy.exc.OperationalError sqlite3.OperationalError builtins.OSError",
+        pattern=r".*(readonly database|unable to open database file|Permission denied|Not a directory|"
+        r"File exists|Read-only file system)",
     ),
     _rule(
         BackendNeedsUser,
@@ -197,6 +198,11 @@ _SERVER_FAULT = _rule(BackendUnavailable, "it failed (HTTP {status}): {own}")
 
 def classify(error: BaseException, uri: str, secrets: tuple[str, ...] = ()) -> BackendError:
     """The trk error for whatever was raised on the way to the MLflow store at `uri`."""
+    answer = getattr(error, "response", None)  # an HTTPError, which uploads of artifacts raise
+    if isinstance(status := getattr(answer, "status_code", None), int):
+        told = from_status(status, getattr(answer, "headers", {}), getattr(answer, "text", ""), uri, secrets)
+        if told is not None:
+            return told
     own = _own_words(error)
     causes = _causes(error)
     code = str(getattr(error, "error_code", ""))

@@ -20,10 +20,12 @@ from typing import Any
 
 from trk import settings
 from trk.backends._mlflow_errors import from_status, translated, without_userinfo
-from trk.errors import BackendUnavailable
+from trk.errors import BackendNeedsUser, BackendUnavailable
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 TIMEOUT_S = 10  # of one request; MLflow's own default is 120
+# A server that has the points already looks each one up: a batch that always timed out would be replayed for ever.
+BYTES_PER_S = 10_000  # so much longer a large request may take
 # Answers that always carry something: an empty one was not MLflow's.
 _NEVER_EMPTY = frozenset(("CreateRun", "GetRun", "CreateExperiment", "GetExperiment", "GetExperimentByName"))
 _CHATTY = ("mlflow", "alembic", "sqlalchemy", "sqlalchemy.engine", "huey")
@@ -103,17 +105,19 @@ class Store:
             repository.log_artifact(str(local), folder or None)
 
     def _store(self) -> Any:
-        file = _identity(self.uri)
-        if self._made is not None and file == self._file:
-            return self._made
-        with _building, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's imports and migrations warn of their own deprecations
-            if self._made is not None and hasattr(self._made, "engine"):
-                # The file was deleted or replaced: connections that are still open lead into the old one.
-                self._made.engine.dispose()
-            self._made = _made(self.uri, self._artifact_root)
-            self._file = _identity(self.uri)
+        if not self._is_current():
+            with _building, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow's imports and migrations warn of their own deprecations
+                if not self._is_current():  # another thread may have been quicker
+                    if hasattr(self._made, "engine"):
+                        # The file was deleted or replaced: connections that are still open lead into the old one.
+                        self._made.engine.dispose()
+                    self._made = _made(self.uri, self._artifact_root)
+                    self._file = _identity(self.uri)
         return self._made
+
+    def _is_current(self) -> bool:
+        return self._made is not None and _identity(self.uri) == self._file
 
 
 def _once() -> settings.overridden:
@@ -167,7 +171,13 @@ def _one_try() -> Any:
             path = endpoint or path
             body = {"params" if method == "GET" else "json": json.loads(json_body) if json_body else None}
             answer = http_request(
-                self.get_host_creds(), path, method, max_retries=0, timeout=_timeout(), raise_on_status=False, **body
+                self.get_host_creds(),
+                path,
+                method,
+                max_retries=0,
+                timeout=_timeout(len(json_body or "")),
+                raise_on_status=False,
+                **body,
             )
             error = from_status(answer.status_code, answer.headers, answer.text, self._uri, _secrets())
             if error is not None:
@@ -182,9 +192,13 @@ def _one_try() -> Any:
     return OneTryStore
 
 
-def _timeout() -> float:
+def _timeout(size: int) -> float:
+    """Seconds for a request of so many bytes, unless the user has set them."""
     told = settings.env("MLFLOW_HTTP_REQUEST_TIMEOUT")
-    return float(told) if told else TIMEOUT_S
+    try:
+        return float(told) if told else TIMEOUT_S + size / BYTES_PER_S
+    except ValueError:
+        raise BackendNeedsUser(f"MLFLOW_HTTP_REQUEST_TIMEOUT is {told!r}, not a number of seconds") from None
 
 
 def _secrets() -> tuple[str, ...]:

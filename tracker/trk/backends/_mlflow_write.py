@@ -37,7 +37,7 @@ class Batch:
 
     def add(self, row: Row) -> None:
         """Take a METRIC, PARAM, TAG or SUMMARY row. Raises BackendRefused for a param that would change."""
-        if row.values:
+        if row.values or row.kind is Kind.METRIC:
             self.metrics += [(key, value, row.time_ms, row.step or 0) for key, value in row.values.items()]
             return
         key, text = row.key or "", row.text or ""
@@ -143,7 +143,10 @@ def _fitting(store: Store, run: RemoteRun, kind: str, key: str, text: str, limit
 
 def _summary_text(text: str) -> str:
     """A JSON string as itself, any other JSON in its shortest form."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BackendRefused(f"a summary value is no JSON: {error}") from None
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

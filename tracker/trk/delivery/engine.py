@@ -262,7 +262,7 @@ def _classified(call: Callable[[], T]) -> T:
         raise BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
 
 
-_growing = tenacity.wait_exponential_jitter(initial=0.2, max=30.0, jitter=0.2)
+_growing = tenacity.wait_exponential(multiplier=0.2, max=30.0) + tenacity.wait_random(0, 0.2)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

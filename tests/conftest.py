@@ -1,0 +1,67 @@
+"""Every test has a project folder, a home and an environment of its own, and leaves no journal open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import helpers
+import hypothesis
+import pytest
+
+from trk import session, tracker
+from trk.journal import db
+from trk.journal.db import Journal
+from trk.run import current
+
+# The machine may be busy with the tests beside this one; and a failing example is printed, not kept in a folder.
+hypothesis.settings.register_profile("trk", deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("trk")
+
+FOREIGN = ("TRK_", "MLFLOW_", "WANDB_", "GIT_")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith(FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))  # the search for .trk goes no higher
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("TRK_BACKENDS", "none")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    (tmp_path / "project").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(session, "_journals", {})
+    monkeypatch.setattr(tracker, "_mine", [])
+    token = current.set(None)
+    yield
+    current.reset(token)
+    for journal in list(db._opened):
+        journal.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder that the test works in."""
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def detected_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what trk detects: nothing is said about backends."""
+    monkeypatch.delenv("TRK_BACKENDS")
+
+
+@pytest.fixture
+def trk_command() -> Callable[..., CompletedProcess[str]]:
+    """`trk_command("log-metric", "f1", "0.9")`: the command in a process of its own."""
+    return helpers.trk
+
+
+@pytest.fixture
+def journal(project: Path) -> Journal:
+    """A new journal, not in any `.trk`."""
+    return Journal.create(str(project / "journal.db"))
