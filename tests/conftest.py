@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -59,6 +61,30 @@ def detected_backends(monkeypatch: pytest.MonkeyPatch) -> None:
 def trk_command() -> Callable[..., CompletedProcess[str]]:
     """`trk_command("log-metric", "f1", "0.9")`: the command in a process of its own."""
     return helpers.trk
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """`mounted("size=1m")`: a small file system of its own, gone after the test. Skips where it can't be made."""
+    places: list[Path] = []
+
+    def mount(options: str = "size=1m", at: Path | None = None) -> Path:
+        place = at or tmp_path / f"disk{len(places)}"
+        place.mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, text=True, check=False
+        ) if shutil.which("mount") else None  # fmt: skip
+        if done is None or done.returncode:
+            pytest.skip(f"needs the right to mount: {done.stderr.strip() if done else 'no mount here'}")
+        places.append(place)
+        return place
+
+    yield mount
+    for journal in list(db._opened):
+        journal.close()
+    os.chdir(tmp_path)
+    for place in reversed(places):
+        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture

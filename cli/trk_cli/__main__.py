@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told in one line
-        return _failed(error, "--json" in words)
+        return _failed(error, _wants_json(words))
     return code
 
 
@@ -36,7 +36,7 @@ def _failed(error: Exception, as_json: bool) -> int:
     from trk.settings import flag
     from trk_cli import output
 
-    if flag("TRK_DEBUG"):
+    if flag("TRK_DEBUG") and sys.stderr is not None:
         import traceback
 
         traceback.print_exception(error)
@@ -45,6 +45,12 @@ def _failed(error: Exception, as_json: bool) -> int:
         error = TrkError(f"this should not have happened: {told}", hint="TRK_DEBUG=1 shows where")
     output.error(error, as_json)
     return error.exit_code
+
+
+def _wants_json(words: list[str]) -> bool:
+    """Whether errors, too, are wanted as JSON: `--json` or `--format json`, before any `--`."""
+    flags = words[: words.index("--")] if "--" in words else words
+    return "--json" in flags or "--format=json" in flags or " --format json " in f" {' '.join(flags)} "
 
 
 def _dispatch(words: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -37,22 +38,34 @@ def _main(
         output.emit(context.get_help() + "\n")
 
 
-_PANELS: tuple[tuple[str, tuple[Any, ...]], ...] = (
-    ("Session", (session.start, session.attach, session.detach, session.resume, session.end, session.status)),
-    (
-        "Log",
-        (
-            log.log_metric, log.log_metrics, log.log_param, log.log_params, log.log_summary, log.set_tag, log.set_tags,
-            log.delete_tag, log.define_metric,
-        ),
-    ),
-    ("Ask", (ask.best, ask.ls, ask.show, ask.history)),
-    ("Manage", (session.sync, manage.config, manage.demo, manage.help_)),
-)  # fmt: skip
+_VERBS: tuple[tuple[Callable[..., None], str], ...] = (
+    (session.start, "Start a run and print its id."),
+    (session.attach, "Log into an existing, open run."),
+    (session.detach, "Leave the active run open."),
+    (session.resume, "Reopen an ended run."),
+    (session.end, "End the active run and deliver it."),
+    (session.status, "The active run, and what is delivered."),
+    (log.log_metric, "Log one point of a metric."),
+    (log.log_metrics, "Log several metrics at one step."),
+    (log.log_param, "Log a param."),
+    (log.log_params, "Log several params."),
+    (log.log_summary, "Log numbers, text or JSON for the overview."),
+    (log.set_tag, "Set a tag."),
+    (log.set_tags, "Set several tags."),
+    (log.delete_tag, "Take a tag away."),
+    (log.define_metric, "Say which direction of a metric is better."),
+    (ask.best, "The best run by a metric."),
+    (ask.ls, "Runs with their metrics."),
+    (ask.show, "Everything about one run."),
+    (ask.history, "The points of metrics."),
+    (session.sync, "Deliver what is pending."),
+    (manage.config, "Show settings and where they come from."),
+    (manage.demo, "A small sweep on real data."),
+    (manage.help_, "Explain exit-codes, json, sessions."),
+)
 
-for _panel, _verbs in _PANELS:
-    for _verb in _verbs:
-        app.command(_verb.__name__.rstrip("_").replace("_", "-"), rich_help_panel=_panel)(_verb)
+for _verb, _short in _VERBS:
+    app.command(_verb.__name__.rstrip("_").replace("_", "-"), short_help=_short)(_verb)
 
 
 def run(words: list[str]) -> int:

@@ -5,8 +5,6 @@ Nothing here imports Typer, Rich, json or an SDK unless a value needs it.
 
 from __future__ import annotations
 
-import sys
-
 from trk import rules, session
 from trk.errors import NoActiveRun, NotFound, UsageError
 from trk.journal.select import resolve
@@ -51,7 +49,9 @@ def acknowledged(verb: str, options: Mapping[str, Any], words: Sequence[str]) ->
         shown = ", ".join(
             f'"{name}": {"null" if value is None else value}' for name, value in (("n", n), ("step", step))
         )
-        sys.stdout.write(f'{{"run_id": "{run_id}", {shown}}}\n')
+        from trk_cli import output
+
+        output.emit(f'{{"run_id": "{run_id}", {shown}}}\n')
 
 
 def journal_here() -> tuple[str, Journal]:

@@ -41,11 +41,11 @@ def exact(cell: Cell) -> str:
 
 
 def short(cell: Cell) -> str:
-    """A cell for people: up to six significant digits, times to the second, on one line."""
+    """A cell for people: up to six significant digits, times to the minute, on one line."""
     if isinstance(cell, float) and cell - cell == 0:
         return f"{cell:.6g}"
     if isinstance(cell, datetime):
-        return str(iso(cell)).replace("T", " ")[:19] + "Z"
+        return str(iso(cell)).replace("T", " ")[:16] + "Z"
     text = exact(cell)
     return escape(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
 
@@ -164,7 +164,7 @@ def _shapes(listing: Listing) -> list[_Shape]:
         texts = [short(row[at]) for row in listing.rows]
         longest = max(map(cell_len, texts), default=1)
         natural = max(longest, cell_len(title), 1)
-        least = max(longest, 1) if column.keep or numeric else min(natural, _NARROW)
+        least = min(natural, max(longest, _NARROW)) if column.keep or numeric else min(natural, _NARROW)
         shapes.append(_Shape(title, texts, column.keep, numeric, natural, least))
     return shapes
 

@@ -127,4 +127,6 @@ def text_of(value: Any) -> str:
     """A value from a file as the text of a param or tag: strings as they are, the rest as compact JSON."""
     if isinstance(value, str):
         return value
+    if hasattr(value, "isoformat"):  # YAML and TOML have dates and times
+        return str(value.isoformat())
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)

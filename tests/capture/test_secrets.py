@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trk.capture.secrets import MASK, MAX_COMMAND, is_secret_name, mask, mask_command, strip_userinfo
+from trk.addresses import without_userinfo
+from trk.capture.secrets import MASK, MAX_COMMAND, is_secret_name, mask, mask_command
 
 DICE = random.Random(20)
 ALNUM = string.ascii_letters + string.digits
@@ -203,7 +204,7 @@ def test_the_rest_of_a_line_stays_readable() -> None:
     ],
 )
 def test_addresses_lose_user_and_password_and_nothing_else(address: str, public: str) -> None:
-    assert strip_userinfo(address) == public
+    assert without_userinfo(address) == public
 
 
 @pytest.mark.parametrize(

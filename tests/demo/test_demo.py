@@ -115,7 +115,7 @@ def trk(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "project"
-    made.mkdir()
+    made.mkdir(exist_ok=True)
     return made
 
 

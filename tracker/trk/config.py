@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from trk import backends, rules, settings
+from trk.addresses import without_userinfo
 from trk.errors import ConfigurationError, TrkError, UsageError
 
 DEFAULT_EXPERIMENT = "Default"  # MLflow's own
@@ -189,6 +189,9 @@ def _detect_backends(layers: _Layers, project: Path) -> None:
         layers.offer("backends", "mlflow", f"detected: {layers.values['mlflow_uri'].origin}")
     elif not _embedded_mlflow():
         layers.offer("backends", (), "detected: mlflow is not installed, the journal alone")
+    elif any(sign in str(project) for sign in _UNSAYABLE):
+        layers.warnings.append(f"{project} has a ? or % in its name, which MLflow's default store can't have")
+        layers.offer("backends", (), "detected: the folder's name, the journal alone")
     elif populated_mlruns(project):
         layers.warnings.append(
             f"{project / 'mlruns'} holds runs of an older MLflow, which no longer writes such a folder: "
@@ -197,6 +200,10 @@ def _detect_backends(layers: _Layers, project: Path) -> None:
         layers.offer("backends", (), "detected: an old mlruns folder is in the way")
     else:
         layers.offer("backends", "mlflow", "detected: mlflow is installed")
+
+
+# MLflow's database address would take what follows as something else than the file's name.
+_UNSAYABLE = ("?", "%")
 
 
 def _embedded_mlflow() -> bool:
@@ -227,29 +234,22 @@ def target(name: str, resolved: Settings) -> dict[str, Any]:
 
 def _mlflow_target(resolved: Settings) -> dict[str, Any]:
     uri = resolved.get("mlflow_uri")
+    if uri is None and any(sign in str(resolved.project) for sign in _UNSAYABLE):
+        raise ConfigurationError(
+            f"{resolved.project} has a ? or % in its name, which MLflow's default store can't have",
+            hint="set MLFLOW_TRACKING_URI",
+        )
     if uri is None:
         uri = f"sqlite:///{resolved.project / 'mlflow.db'}"
     elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         uri = f"sqlite:///{_working_directory() / uri.removeprefix('sqlite:///')}"
-    found = {"tracking_uri": without_password(uri)}
+    elif uri.startswith((".", "/", "~")):
+        uri = str(_working_directory() / Path(uri).expanduser())
+    found = {"tracking_uri": without_userinfo(uri)}
     if uri.startswith("sqlite:"):
         # MLflow would take it relative to the working directory of whoever opens the store first, for ever.
         found["artifact_root"] = str(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
     return found
-
-
-def without_password(uri: str) -> str:
-    """The URI without user and password."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def with_password(uri: str) -> str:
-    """The URI with the user and password that the environment's own address for the same place has."""
-    given = settings.env("MLFLOW_TRACKING_URI")
-    return given if given is not None and without_password(given) == uri else uri
 
 
 def _trust_file() -> Path:
@@ -289,13 +289,6 @@ def as_text(target: Mapping[str, Any]) -> str:
     return json.dumps(target, sort_keys=True)
 
 
-def live_target(name: str, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """A target as a backend needs it now: with the user and password that the environment has for the same address."""
-    if name == "mlflow" and "tracking_uri" in kept:
-        return {**kept, "tracking_uri": with_password(kept["tracking_uri"])}
-    return dict(kept)
-
-
 def shown_value(name: str, value: Any) -> Any:
     """A setting's value as it may be shown: an address without user and password."""
-    return without_password(value) if name in ADDRESSES else list(value) if isinstance(value, tuple) else value
+    return without_userinfo(value) if name in ADDRESSES else list(value) if isinstance(value, tuple) else value

@@ -284,4 +284,4 @@ def _words(name: str) -> list[str]:
             " " + char if char.isupper() and i and part[i - 1].islower() else char for i, char in enumerate(part)
         )
         words += [part.lower(), part.lower().rstrip("0123456789"), *spaced.lower().split()]
-    return words + [before + after for before, after in zip(words, words[1:], strict=False)]  # cross_entropy
+    return words + [before + after for before, after in zip(words, words[1:], strict=False)]  # noqa: RUF007 - cross_entropy; no import for it

@@ -14,9 +14,10 @@ from trk.records import BestRun, Ranking, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
 from trk_cli.render import sparkline
-from trk_cli.results import Column, Listing
+from trk_cli.results import Column, Listing, Single
 
-DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status", "started", "duration")
+DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status")
+LAST_LS_COLUMNS = ("started", "duration")  # the first to go on a narrow terminal: metrics are what is looked for
 MAX_LS_METRICS = 4  # columns of metrics that `ls` shows unasked
 
 
@@ -131,7 +132,7 @@ def _columns_for(records: Sequence[RunRecord]) -> list[str]:
         for name in record.metrics:
             counts[name] = counts.get(name, 0) + 1
     common = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_LS_METRICS]
-    return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in sorted(common))]
+    return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in sorted(common)), *LAST_LS_COLUMNS]
 
 
 _SHOWN = ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
@@ -175,7 +176,7 @@ def _cell(record: RunRecord, name: str) -> Any:
 
 
 def show(
-    named: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; left out: the active one.")] = None,
+    named: Annotated[str | None, typer.Argument(metavar="RUN", help="The run; left out: the active one.")] = None,
     run: options.Run = None,
     source: options.Source = None,
     timeout: options.Timeout = "30",
@@ -193,8 +194,10 @@ def show(
         raise UsageError("the run is named twice, as RUN and as --run")
     found, record = library.locate(named or run, source=source, timeout=options.seconds(timeout), warn=output.warn)
     form = output.run_json(record)
-    wants_table = shape.format != "json" and field is None and not quiet
-    rows = _details(found, record) if wants_table else []
+    if shape.format == "json" or field is not None or (quiet and shape.format is None):
+        output.show(Single(form, ids=[record.run_id]), shape)
+        return
+    rows = _details(found, record)
     heads: list[Column | str] = ["what", Column("name", keep=True), Column("value", keep=True), "history"]
     output.show(Listing(heads, rows, data=form, ids=[record.run_id]), shape)
 
@@ -218,7 +221,7 @@ def _details(source: Any, record: RunRecord) -> list[list[Any]]:
 
 
 def history(
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY…", help="The metrics.")] = None,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="The metrics.")] = None,
     run: Annotated[
         list[str] | None, typer.Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
     ] = None,

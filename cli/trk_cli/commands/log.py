@@ -11,7 +11,7 @@ from trk_cli.commands import options
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Letters, digits and _ - . space : /, at most 250.")]
 Text = Annotated[str, typer.Argument(metavar="VALUE")]
-Pairs = Annotated[list[str], typer.Argument(metavar="KEY=VALUE…", help="Pairs, @file (JSON, YAML, TOML), or - .")]
+Pairs = Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help="Pairs, @file (JSON, YAML, TOML), or - .")]
 Step = Annotated[str | None, typer.Option("--step", metavar="N", help="The step; left out: the next one.")]
 Timestamp = Annotated[
     str | None, typer.Option("--timestamp", metavar="TIME", help="ISO 8601, or seconds or ms since 1970; else now.")

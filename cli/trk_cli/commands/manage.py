@@ -51,7 +51,7 @@ def config(
 
 
 def _flat(value: Any) -> Cell:
-    shown: Cell = ",".join(value) if isinstance(value, list) else value
+    shown: Cell = (",".join(value) or "none") if isinstance(value, list) else value
     return shown
 
 
@@ -62,7 +62,7 @@ def demo(quiet: options.Quiet = False) -> None:
     """
     from trk_cli.demo import run_demo
 
-    code = run_demo(say=lambda text: output.emit(text + "\n"))
+    code = run_demo(say=lambda text: None if quiet else output.emit(text + "\n"))
     if code:
         raise typer.Exit(code)
 

@@ -11,7 +11,7 @@ import typer
 from trk import config, delivery, session, settings, tracker
 from trk.errors import NoActiveRun, UsageError
 from trk.records import RunRecord
-from trk.rules import parse_step, shown
+from trk.rules import shown
 from trk.run import Run
 from trk_cli import hot, output, progress
 from trk_cli.commands import options
@@ -22,7 +22,7 @@ Again = "May be given again."
 
 
 def start(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The run's name; made up when left out.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The run's name; made up when left out.")] = None,
     experiment: options.Experiment = None,
     backend: Annotated[
         list[str] | None, typer.Option("-b", "--backend", metavar="NAME", help=f"Where to deliver to. {Again}")
@@ -187,8 +187,8 @@ def _end_status(status: str | None, failed: bool, exit_code: str | None) -> str:
         return "FAILED"
     if exit_code is None:
         return (status or "FINISHED").upper()
-    code = parse_step(exit_code)
-    if not 0 <= code <= 255:
+    code = options.count(exit_code, "exit code")
+    if code is None or code > 255:
         raise UsageError(f"exit code {shown(exit_code)} is not from 0 to 255")
     return "FINISHED" if code == 0 else "KILLED" if code in (130, 137, 143) else "FAILED"
 
@@ -283,5 +283,7 @@ def status(
     shown_as["session"] = session.session_path(found.folder)
     if not quiet and field is None:
         output.talk(f"run {record.name} ({record.run_id}) in experiment {record.experiment}: {record.status}")
-    output.show(replace(_deliveries([record], shown_as), ids=[record.run_id]), shape)
+    ids = [record.run_id]
+    listing = replace(_deliveries([record], shown_as), ids=ids)
+    output.show(listing if field is None else Single(shown_as, ids=ids), shape)
     _warn_undelivered([record], quiet=quiet or field is not None, wanted=False)

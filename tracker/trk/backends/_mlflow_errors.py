@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from trk.addresses import without_userinfo
 from trk.errors import (
     BackendError,
     BackendNeedsUser,
@@ -241,11 +242,6 @@ def translated(uri: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - MLflow, SQLAlchemy, requests and cloud SDKs each raise their own
         raise classify(error, uri, secrets) from None
-
-
-def without_userinfo(text: str) -> str:
-    """The text with user and password taken out of every address in it."""
-    return re.sub(r"://[^/\s'\"]*@", "://", text)
 
 
 def _made(rule: Rule, uri: str, secrets: tuple[str, ...], **words: str) -> BackendError:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from trk import settings
-from trk.backends._mlflow_errors import from_status, translated, without_userinfo
+from trk.addresses import without_userinfo
+from trk.backends._mlflow_errors import from_status, translated
 from trk.errors import BackendNeedsUser, BackendUnavailable
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -79,7 +80,7 @@ class Store:
     def __init__(self, target: Mapping[str, Any]) -> None:
         self.uri = without_userinfo(str(target["tracking_uri"]))
         root = target.get("artifact_root")
-        self._artifact_root = str(root) if root is not None else _root_beside(self.uri)
+        self._artifact_root = str(root) if root is not None else None
         self._made: Any = None
         self._file: tuple[int, int] | None = None
 
@@ -139,6 +140,8 @@ def _made(uri: str, artifact_root: str | None) -> Any:
         file = _sqlite_file(uri)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+            # MLflow's own default would follow the working directory of whoever opens the store first.
+            artifact_root = artifact_root or str(file.absolute().parent / "mlruns")
         with _alone_in(file.parent if file is not None else None):
             _reach(full_uri)
             return builder(store_uri=full_uri, artifact_uri=artifact_root)
@@ -213,15 +216,15 @@ def _with_userinfo(uri: str) -> str:
     return told if told is not None and without_userinfo(told).rstrip("/") == uri.rstrip("/") else uri
 
 
+@functools.lru_cache(maxsize=64)
 def _sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite URI; None for other URIs, for memory, and for SQLite's own `file:` form."""
-    path = uri.partition(":///")[2].partition("?")[0] if uri.startswith("sqlite") else ""
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url  # its versions differ in whether %20 is a space
+
+    path = make_url(uri).database or ""
     return Path(path) if path and path != ":memory:" and not path.startswith("file:") else None
-
-
-def _root_beside(uri: str) -> str | None:
-    file = _sqlite_file(uri)
-    return str(file.absolute().parent / "mlruns") if file is not None else None
 
 
 def _identity(uri: str) -> tuple[int, int] | None:

@@ -6,7 +6,8 @@ import re
 import subprocess
 from collections.abc import Mapping
 
-from trk.capture.secrets import mask, strip_userinfo
+from trk.addresses import without_userinfo
+from trk.capture.secrets import mask
 
 TIMEOUT_S = 5.0  # for each call of git: a cold work tree on a network disk must not hold up the run
 
@@ -79,4 +80,4 @@ def public_address(address: str) -> str:
     """A remote's address as anyone may see it: no user, no password, no token; `git@` stays, being everyone's user."""
     if "://" not in address and not address.startswith("git@"):
         address = _SCP_STYLE.sub("", address, count=1)
-    return mask(strip_userinfo(address))
+    return mask(without_userinfo(address))

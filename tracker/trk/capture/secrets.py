@@ -48,8 +48,6 @@ _SHAPES = (
 _KEEPS = ("keep_slack", "keep_scheme", "keep_url")
 _SHAPE = re.compile("|".join(_SHAPES))
 
-_USERINFO = re.compile(r"(?P<keep>^[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@:]*:(?!\d{1,5}[/?#])\S*@|[^\s/?#]*@)")
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -114,11 +112,6 @@ def mask_command(command: Sequence[str]) -> str:
             break
     line = " ".join(parts)
     return line if len(line) <= MAX_COMMAND else line[: MAX_COMMAND - 1] + "…"
-
-
-def strip_userinfo(address: str) -> str:
-    """An address (`scheme://…`) without user and password; anything else as it is."""
-    return _USERINFO.sub(r"\g<keep>", address)
 
 
 def is_secret_name(name: str) -> bool:

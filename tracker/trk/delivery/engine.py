@@ -3,6 +3,9 @@
 A failure is passing (tried again with growing pauses), needs the user (this target's delivery stops), or final (the
 entry is found by halving the batch and kept as rejected; the rest goes on). Whatever is killed when, the next
 deliverer goes on from the cursor; what was sent beyond it is sent again, which backends take as the same.
+
+What needs the user stops the runs of that experiment, since it may be the experiment that was deleted: the runs of
+others are tried. What stays behind keeps its last error.
 """
 
 from __future__ import annotations
@@ -10,17 +13,26 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TypeVar
 
 import tenacity
 
-from trk import backends, config
+from trk import backends
 from trk.backends.base import Backend
 from trk.delivery.lock import DeliverLock
-from trk.delivery.plan import batches
-from trk.errors import BackendError, BackendRefused, BackendRunGone, BackendUnavailable
+from trk.delivery.plan import Batch, batches
+from trk.errors import (
+    BackendError,
+    BackendNeedsUser,
+    BackendRefused,
+    BackendRunGone,
+    BackendUnavailable,
+    JournalError,
+)
 from trk.journal import cursors, read
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
@@ -28,6 +40,8 @@ from trk.records import Rejection, RemoteRun, Row
 
 PAGE = 2000  # rows read at once: two of MLflow's batches
 GRACE_S = 0.5  # what a batch under way may take beyond the time allowed
+FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 30.0, 3600.0
+CONFIRM_EVERY_S = 0.2
 
 Progress = Callable[[int, int], None]  # rows settled, rows in all
 T = TypeVar("T")
@@ -61,9 +75,13 @@ class Session:
         self._counting = threading.Lock()
         self._settled = self._goal = 0
         self._busy = False
+        self._failure: JournalError | None = None
 
     def run(self, timeout: float) -> Outcome:
-        """Deliver for at most `timeout` seconds, and a moment for what is under way then."""
+        """Deliver for at most `timeout` seconds, and a moment for what is under way then.
+
+        Raises JournalError when the journal can't keep what was delivered.
+        """
         if not self._waiting():
             return Outcome(finished=True)
         deadline = time.monotonic() + timeout
@@ -72,20 +90,27 @@ class Session:
         thread.start()
         try:
             thread.join(timeout)
+            in_time = not thread.is_alive()
         finally:
             self.stop.set()
         thread.join(GRACE_S)
-        return Outcome(finished=not thread.is_alive() and not self._busy, busy=self._busy)
+        if self._failure is not None:
+            raise self._failure
+        return Outcome(finished=in_time and not self._busy, busy=self._busy)
+
+    def failed(self, error: JournalError) -> None:
+        """Remember what the caller has to know: it is raised in the caller's thread."""
+        self._failure = self._failure or error
 
     def _waiting(self) -> list[Pending]:
         return cursors.pending(self.journal, self._run_ids, self._only)
 
     def _deliver(self, deadline: float) -> None:
         lock = DeliverLock(self._folder)
-        if not lock.acquire(deadline):
-            self._busy = True
-            return
         try:
+            if not lock.acquire(deadline):
+                self._busy = True
+                return
             waiting = self._waiting()  # again: whoever held the lock may have delivered it
             self._goal = sum(entry.logged - entry.cursor for entry in waiting)
             workers = [_Worker(self, *group) for group in _groups(waiting)]
@@ -94,6 +119,8 @@ class Session:
             for worker in workers:
                 worker.join()
             self.journal.checkpoint()
+        except JournalError as error:
+            self.failed(error)
         finally:
             lock.release()
 
@@ -114,6 +141,22 @@ def _groups(waiting: Sequence[Pending]) -> Iterator[tuple[str, str, list[Pending
         yield name, target, entries
 
 
+@dataclass(slots=True)
+class _Way:
+    """How far a run has come.
+
+    Up to row `sent` everything was handed over, rejected or skipped, up to `cursor` that is known to have arrived.
+    `handed` is the last row of which anything was handed over.
+    """
+
+    run: int
+    cursor: int
+    sent: int
+    handed: int
+    rejected: list[Rejection] = field(default_factory=list)  # beyond the cursor
+    skipped: list[Rejection] = field(default_factory=list)
+
+
 class _Worker(threading.Thread):
     """Delivers runs to one target of one backend."""
 
@@ -124,6 +167,7 @@ class _Worker(threading.Thread):
         self._backend_name = name
         self._target = target
         self._entries = entries
+        self._settled: set[int] = set()  # runs that are through, or have a failure of their own
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BackendUnavailable),
             wait=_pause,
@@ -136,30 +180,55 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         """Deliver every run; keep what stops it."""
         try:
-            backend = backends.make(
-                self._backend_name, config.live_target(self._backend_name, json.loads(self._target))
-            )
-        except BackendError as error:
-            self._failed(error)
-            return
+            self._deliver()
+        except JournalError as error:
+            self._session.failed(error)
+
+    def _deliver(self) -> None:
         try:
-            for entry in self._entries:
-                if self._session.stop.is_set():
-                    return
-                self._run(backend, entry)
+            backend = backends.make(self._backend_name, json.loads(self._target))
+            try:
+                self._runs(backend)
+            finally:
+                backend.close()
         except BackendError as error:
             self._failed(error)
-        finally:
-            backend.close()
+        except JournalError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything anywhere, sys.exit() too
+            self._failed(_unforeseen(error))
+
+    def _runs(self, backend: Backend) -> None:
+        stuck: dict[str, BackendNeedsUser] = {}  # by experiment: it may be that alone that needs the user
+        for entry in self._entries:
+            if self._session.stop.is_set():
+                return
+            settings = read.run_settings(self._journal, entry.run_id) or {}
+            experiment = str(settings.get("experiment"))
+            try:
+                if experiment in stuck:
+                    raise stuck[experiment]
+                self._run(backend, entry)
+            except BackendNeedsUser as error:
+                stuck[experiment] = error
+                self._told(entry, error)
+            except BackendRefused as error:  # at its opening: the user may mend that, so nothing is given up
+                self._told(entry, error)
 
     def _run(self, backend: Backend, entry: Pending) -> None:
-        cursor = entry.cursor
         try:
             remote = self._open(backend, entry.run)
-            while cursor < entry.logged and not self._session.stop.is_set():
-                cursor = self._page(backend, remote, entry.run, cursor)
+            way = _Way(entry.run, entry.cursor, entry.cursor, entry.cursor)
+            while way.sent < entry.logged and not self._session.stop.is_set():
+                self._page(backend, remote, way, entry.logged)
+            while way.cursor < way.sent and not self._session.stop.wait(CONFIRM_EVERY_S):
+                self._confirm(backend, remote, way)
         except BackendRunGone as error:
             self._reject_rest(entry.run, error)
+            self._told(entry, error)
+        else:
+            if not self._session.stop.is_set():
+                self._settled.add(entry.run)
 
     def _open(self, backend: Backend, run: int) -> RemoteRun:
         """The run at the backend, its parents before it."""
@@ -169,75 +238,74 @@ class _Worker(threading.Thread):
         return remote
 
     def _parent_remote_id(self, backend: Backend, run: int) -> str | None:
-        parent = cursors.parent(self._journal, run)
-        known = cursors.remote(self._journal, parent, self._backend_name) if parent is not None else None
-        if parent is None or known is None:
+        """The parent's id at this backend; None when it has none, or was delivered to another place."""
+        found = cursors.parent(self._journal, run, self._backend_name)
+        if found is None:
             return None
-        if known[0] is not None:
-            return known[0]
+        parent, remote_id = found
         try:
-            return self._open(backend, parent).remote_id
+            return remote_id or self._open(backend, parent).remote_id
         except BackendRunGone:
             return None  # the child outlives its parent
 
-    def _page(self, backend: Backend, remote: RemoteRun, run: int, cursor: int) -> int:
-        """Deliver the next rows; returns the cursor after them."""
-        rows = read.rows_after(self._journal, run, cursor, PAGE)
+    def _page(self, backend: Backend, remote: RemoteRun, way: _Way, logged: int) -> None:
+        """Hand over the next rows, and move the cursor as far as they are known to have arrived."""
+        rows = read.rows_after(self._journal, way.run, way.sent, min(PAGE, logged - way.sent))
         skipped = [_rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
         left_out = {entry.n for entry in skipped}
-        rejected: list[Rejection] = []
-        for batch in batches([row for row in rows if row.n not in left_out], backend.limits):
-            rejected += self._send(backend, remote, batch.rows)
-            if batch.upto > cursor:
-                confirmed = self._try(lambda upto=batch.upto: backend.confirm(remote, upto))  # type: ignore[misc]
-                cursor = self._advance(run, cursor, confirmed, rejected, skipped)
-                rejected = [entry for entry in rejected if entry.n > cursor]
+        way.skipped += skipped
+        waiting = deque(batches([row for row in rows if row.n not in left_out], backend.limits))
+        while waiting:
             if self._session.stop.is_set():
-                return cursor
-        return self._advance(run, cursor, rows[-1].n, rejected, skipped) if rows[-1].n > cursor else cursor
+                return
+            batch = waiting.popleft()
+            try:
+                self._try(lambda rows=batch.rows: backend.deliver(remote, rows))  # type: ignore[misc]
+            except BackendRefused as error:
+                if parts := _halves(batch):
+                    waiting.extendleft(reversed(parts))
+                    continue
+                way.rejected.append(_rejection(batch.rows[0], error.message))
+            else:
+                way.handed = batch.rows[-1].n
+            way.sent = max(way.sent, batch.upto)
+            if way.sent > way.cursor:
+                self._confirm(backend, remote, way)
+        way.sent = rows[-1].n
+        self._confirm(backend, remote, way)
 
-    def _advance(
-        self, run: int, cursor: int, n: int, rejected: Sequence[Rejection], skipped: Sequence[Rejection]
-    ) -> int:
+    def _confirm(self, backend: Backend, remote: RemoteRun, way: _Way) -> None:
+        """Move the cursor up to where the backend is known to have everything."""
+        if way.handed > way.cursor:
+            confirmed = self._try(lambda: backend.confirm(remote, way.handed))
+            if confirmed < way.handed:
+                self._advance(way, min(confirmed, way.sent))
+                return
+        self._advance(way, way.sent)
+
+    def _advance(self, way: _Way, n: int) -> None:
+        if n <= way.cursor:
+            return
         cursors.advance(
             self._journal,
-            run,
+            way.run,
             self._backend_name,
             n,
-            [entry for entry in rejected if cursor < entry.n <= n],
-            [entry for entry in skipped if cursor < entry.n <= n],
+            [entry for entry in way.rejected if entry.n <= n],
+            [entry for entry in way.skipped if entry.n <= n],
         )
-        self._session.settled(n - cursor)
-        return n
-
-    def _send(self, backend: Backend, remote: RemoteRun, rows: Sequence[Row]) -> list[Rejection]:
-        """Hand over rows; those that the backend will never take come back with its reason."""
-        try:
-            self._try(lambda: backend.deliver(remote, rows))
-        except BackendRefused as error:
-            if len(rows) > 1:
-                middle = len(rows) // 2
-                return self._send(backend, remote, rows[:middle]) + self._send(backend, remote, rows[middle:])
-            return self._send_values(backend, remote, rows[0], error)
-        return []
-
-    def _send_values(self, backend: Backend, remote: RemoteRun, row: Row, error: BackendRefused) -> list[Rejection]:
-        """A refused row: of several metrics, those that are fine still go; the row counts as rejected."""
-        if len(row.values) <= 1:
-            return [_rejection(row, error.message)]
-        rejected = []
-        for key, value in row.values.items():
-            rejected += self._send(backend, remote, [replace(row, key=key, values={key: value})])
-        return rejected[:1]
+        way.rejected = [entry for entry in way.rejected if entry.n > n]
+        way.skipped = [entry for entry in way.skipped if entry.n > n]
+        self._session.settled(n - way.cursor)
+        way.cursor = n
 
     def _reject_rest(self, run: int, error: BackendRunGone) -> None:
         """The run is gone at the backend: all that it does not have, it will never have."""
-        found = cursors.remote(self._journal, run, self._backend_name)
-        cursor = found[1] if found else 0
+        cursor = cursors.cursor(self._journal, run, self._backend_name)
         while rows := read.rows_after(self._journal, run, cursor, PAGE):
             rejected = [_rejection(row, error.message) for row in rows]
-            cursor = self._advance(run, cursor, rows[-1].n, rejected, [])
-        cursors.failed(self._journal, [(run, self._backend_name)], _told(error))
+            self._advance(_Way(run, cursor, cursor, cursor, rejected), rows[-1].n)
+            cursor = rows[-1].n
 
     def _try(self, call: Callable[[], T]) -> T:
         """Call the backend, again and again while its failure is a passing one and there is time."""
@@ -250,7 +318,14 @@ class _Worker(threading.Thread):
             self._failed(error)
 
     def _failed(self, error: BackendError) -> None:
-        cursors.failed(self._journal, [(entry.run, entry.backend) for entry in self._entries], _told(error))
+        """Keep what holds up all the runs that are still to come."""
+        left = [(entry.run, entry.backend) for entry in self._entries if entry.run not in self._settled]
+        cursors.failed(self._journal, left, _words(error))
+
+    def _told(self, entry: Pending, error: BackendError) -> None:
+        """Keep what holds up this run."""
+        self._settled.add(entry.run)
+        cursors.failed(self._journal, [(entry.run, entry.backend)], _words(error))
 
 
 def _classified(call: Callable[[], T]) -> T:
@@ -259,22 +334,40 @@ def _classified(call: Callable[[], T]) -> T:
     except BackendError:
         raise
     except Exception as error:  # an SDK or a plugin may raise anything; nothing is lost by trying again later
-        raise BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
+        raise _unforeseen(error) from error
 
 
-_growing = tenacity.wait_exponential(multiplier=0.2, max=30.0) + tenacity.wait_random(0, 0.2)
+def _unforeseen(error: BaseException) -> BackendUnavailable:
+    return BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+_jitter = tenacity.wait_random(0, FIRST_PAUSE_S)
+_growing = tenacity.wait_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S) + _jitter
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
     """Seconds until the next try: what the server asked for, else growing with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after if isinstance(error, BackendUnavailable) else None
-    return asked if asked is not None else _growing(state)
+    return _growing(state) if asked is None else min(max(FIRST_PAUSE_S, asked), LONGEST_ASKED_S)
+
+
+def _halves(batch: Batch) -> list[Batch]:
+    """The batch in two, by rows or, of one row, by values; nothing when it is a single value."""
+    if len(batch.rows) > 1:
+        middle = len(batch.rows) // 2
+        return [Batch(batch.rows[:middle], batch.rows[middle - 1].n), Batch(batch.rows[middle:], batch.upto)]
+    row = batch.rows[0]
+    if len(row.values) < 2:
+        return []
+    values = iter(row.values.items())
+    first = dict(islice(values, len(row.values) // 2))
+    return [Batch((replace(row, values=first),), row.n - 1), Batch((replace(row, values=dict(values)),), batch.upto)]
 
 
 def _rejection(row: Row, reason: str) -> Rejection:
     return Rejection(row.n, str(row.kind), row.key or ", ".join(row.values) or None, reason)
 
 
-def _told(error: BackendError) -> str:
+def _words(error: BackendError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+from trk.errors import JournalError
+
 _POLL_S = 0.05
 
 
@@ -18,8 +20,16 @@ class DeliverLock:
         self._file: int | None = None
 
     def acquire(self, deadline: float) -> bool:
-        """Take the lock; False when somebody else still delivers at `deadline` (by time.monotonic)."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock; False when somebody else still delivers at `deadline` (by time.monotonic).
+
+        Raises JournalError when the folder can't be written to.
+        """
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(
+                f"can't deliver: {self._path} can't be written: {error.strerror}", hint=f"ls -ld {self._path.parent}"
+            ) from error
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,5 +45,6 @@ class DeliverLock:
     def release(self) -> None:
         """Let go of the lock."""
         if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # a child forked meanwhile has the file open too
             os.close(self._file)
             self._file = None

@@ -66,9 +66,11 @@ class _Load:
 
     def _size(self, row: Row) -> int:
         if row.values:
-            return sum(len(key.encode()) + _POINT_BYTES for key in row.values)
-        # JSON may write one byte of text as six (\u0001); a text longer than a backend takes is sent apart by it.
-        return _TEXT_BYTES + len((row.key or "").encode()) + 6 * min(len((row.text or "").encode()), 8000)
+            return sum(_name_bytes(key) + _POINT_BYTES for key in row.values)
+        text = row.text or ""
+        # JSON may write a character as six bytes (\u0001), beyond ASCII as twelve (an emoji); of a text longer than a
+        # backend takes, it sends the whole apart.
+        return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
 
     def fits(self, row: Row) -> bool:
         return (
@@ -83,3 +85,7 @@ class _Load:
         self._params += row.kind is Kind.PARAM
         self._tags += row.kind is Kind.TAG
         self._bytes += self._size(row)
+
+
+def _name_bytes(name: str) -> int:
+    return len(name) if name.isascii() else 12 * len(name)

@@ -41,21 +41,27 @@ def pending(
     ]
 
 
-def remote(journal: Journal, run: int, backend: str) -> tuple[str | None, int] | None:
-    """(remote id, cursor) of a run at a backend; None when the run does not go there."""
-    found = journal.read("SELECT remote_id, cursor FROM deliveries WHERE run = ? AND backend = ?", (run, backend))
+def cursor(journal: Journal, run: int, backend: str) -> int:
+    """The row up to which the backend has everything of a run; 0 when the run does not go there."""
+    found = journal.read("SELECT cursor FROM deliveries WHERE run = ? AND backend = ?", (run, backend))
+    return found[0][0] if found else 0
+
+
+def parent(journal: Journal, run: int, backend: str) -> tuple[int, str | None] | None:
+    """(key, remote id) of a run's parent; None unless the parent goes to the same place at this backend."""
+    found: list[tuple[int, str | None]] = journal.read(
+        "SELECT p.run, theirs.remote_id FROM runs c JOIN runs p ON p.run_id = c.parent_id "
+        "JOIN deliveries mine ON mine.run = c.run AND mine.backend = ?2 "
+        "JOIN deliveries theirs ON theirs.run = p.run AND theirs.backend = ?2 AND theirs.target = mine.target "
+        "WHERE c.run = ?1",
+        (run, backend),
+    )
     return found[0] if found else None
-
-
-def parent(journal: Journal, run: int) -> int | None:
-    """The key of the run's parent, if it has one in this journal."""
-    found = journal.read("SELECT p.run FROM runs c JOIN runs p ON p.run_id = c.parent_id WHERE c.run = ?", (run,))
-    return found[0][0] if found else None
 
 
 def opened(journal: Journal, run: int, backend: str, remote_id: str, url: str | None) -> None:
     """Keep the backend's own id and address of a run."""
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         db.execute(
             "UPDATE deliveries SET remote_id = ?, url = ?, last_error = NULL WHERE run = ? AND backend = ?",
             (remote_id, url, run, backend),
@@ -68,7 +74,7 @@ def advance(
     """Move the cursor to `n`: up to there the backend has everything but what is rejected or skipped."""
     entries = [(run, backend, r.n, r.kind, r.key, r.reason, 0) for r in rejected]
     entries += [(run, backend, r.n, r.kind, r.key, r.reason, 1) for r in skipped]
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         db.execute(
             "UPDATE deliveries SET cursor = max(cursor, ?), last_error = NULL WHERE run = ? AND backend = ?",
             (n, run, backend),
@@ -78,7 +84,7 @@ def advance(
 
 def failed(journal: Journal, entries: Collection[tuple[int, str]], message: str) -> None:
     """Keep why delivery of these (run, backend) does not go on."""
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         db.executemany(
             "UPDATE deliveries SET last_error = ? WHERE run = ? AND backend = ?",
             [(message, run, backend) for run, backend in entries],

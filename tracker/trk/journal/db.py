@@ -49,6 +49,7 @@ class Journal:
     def __init__(self, path: str) -> None:
         self.path = path
         self.lock = _turn
+        self.explaining = _Explaining(path)
         self._connection: Connection | None = None
 
     @classmethod
@@ -91,9 +92,21 @@ class Journal:
             raise explained(error, self.path) from error
         return rows
 
-    def transaction(self) -> Transaction:
-        """A `with` block whose statements take effect together, or not at all. Waits 30 s for its turn."""
-        return Transaction(self)
+    def begun(self) -> Connection:
+        """The connection, with a transaction begun: waits 30 s for its turn. A transaction is
+
+            with journal.explaining, journal.lock, journal.begun() as db:
+
+        whose statements take effect together, or not at all. The connection and the lock are left by C code: a Ctrl-C
+        can come before a `__exit__` written in Python does anything, and would leave everyone locked out.
+        """
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except BaseException:  # a Ctrl-C while the file's lock was waited for comes when it is there
+            connection.rollback()
+            raise
+        return connection
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, as far as nobody is reading it."""
@@ -112,50 +125,20 @@ class Journal:
             _opened.discard(self)
 
 
-class Transaction:
-    """`BEGIN IMMEDIATE` to `COMMIT`, or to `ROLLBACK` on any exception, a Ctrl-C too."""
+class _Explaining:
+    """A `with` block in which SQLite's errors become JournalErrors."""
 
-    __slots__ = ("_connection", "_journal", "_lock")
+    __slots__ = ("_path",)
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._connection: Connection | None = None
+    def __init__(self, path: str) -> None:
+        self._path = path
 
-    def __enter__(self) -> Connection:
-        self._lock = self._journal.lock
-        self._lock.acquire()
-        try:
-            self._connection = self._journal.connection
-            self._connection.execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            # A Ctrl-C while the lock of the file was waited for comes when it is there: it must not be kept.
-            self._rollback()
-            self._lock.release()
-            if isinstance(error, SqliteError):
-                raise explained(error, self._journal.path) from error
-            raise
-        return self._connection
+    def __enter__(self) -> None:
+        pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        try:
-            if error is None:
-                self._journal.connection.execute("COMMIT")
-            else:
-                self._rollback()
-        except SqliteError as failed:
-            self._rollback()
-            raise explained(failed, self._journal.path) from failed
-        except BaseException:
-            self._rollback()
-            raise
-        finally:
-            self._lock.release()
         if isinstance(error, SqliteError):
-            raise explained(error, self._journal.path) from error
-
-    def _rollback(self) -> None:
-        if self._connection is not None and self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            raise explained(error, self._path) from error
 
 
 def _connected(path: str) -> Connection:

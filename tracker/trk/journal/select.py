@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trk.errors import NotFound, UsageError
+from trk.rules import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,19 +27,24 @@ def resolve(journal: Journal, named: str) -> str:
     if named == "@last":
         return _last(journal)
     if named.startswith(("mlflow:", "wandb:")):
-        raise NotFound(f"{named} is not in this journal", hint="trk show reads it from its server")
+        raise NotFound(f"{shown(named)} is not in this journal", hint="trk show reads it from its server")
     if is_run_id(named) and journal.read("SELECT 1 FROM runs WHERE run_id = ?", (named,)):
         return named
+    if not named.isascii():
+        try:
+            named.encode()
+        except UnicodeEncodeError:  # bytes of a command line that are no text
+            raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls") from None
     found = _by_prefix(journal, named) if len(named) >= MIN_PREFIX and _ID_CHARS.issuperset(named) else []
     if not found:
         found = journal.read(
             "SELECT run_id, name FROM runs WHERE name = ? ORDER BY start_time DESC, run_id DESC LIMIT 6", (named,)
         )
     if not found:
-        raise NotFound(f"there is no run {named!r} in this journal", hint="trk ls")
+        raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls")
     if len(found) > 1:
         listed = ", ".join(f"{run_id} ({name})" for run_id, name in found[:5]) + (", …" if found[5:] else "")
-        raise UsageError(f"{named!r} could be several runs: {listed}", hint="name it by its id")
+        raise UsageError(f"{shown(named)} could be several runs: {listed}", hint="name it by its id")
     run_id: str = found[0][0]
     return run_id
 

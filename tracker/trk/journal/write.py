@@ -53,7 +53,7 @@ def create_run(
     first_params: Mapping[str, str],
 ) -> None:
     """A new run with its columns, per backend the JSON text of its target, and its first tags and params."""
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         columns = ", ".join(fields)
         marks = ", ".join("?" * len(fields))
         run = db.execute(
@@ -89,7 +89,7 @@ def metrics(
 
     A step left out is the largest step of these metrics in the run plus one, from 0.
     """
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         run = _open_run(db, run_id)
         live = {key: db.execute(_LIVE, (run, key)).fetchone() for key in values}
         if step is None:
@@ -156,7 +156,7 @@ def params(
     A param with another value is a Conflict and nothing is written; with `if_exists` "keep" it stays as it is, with
     "suffix" the new value goes to `<key>_2`, `<key>_3`, …
     """
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         return _append_params(db, _open_run(db, run_id), values, time_ms, if_exists)
 
 
@@ -206,7 +206,7 @@ def summary(
     stands as the tag `summary/<key>` and, the first time, as the param of that name.
     """
     n, step = 0, None
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         run = _open_run(db, run_id)
         for key, value in values.items():
             if isinstance(value, tuple):
@@ -224,7 +224,7 @@ def summary(
 
 def tags(journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int) -> int:
     """A row per tag; returns the last one's number."""
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         return _append_tags(db, _open_run(db, run_id), values, time_ms)
 
 
@@ -238,7 +238,7 @@ def _append_tags(db: Connection, run: int, values: Mapping[str, str], time_ms: i
 
 def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
     """Take a tag away; returns the row's number. Raises NotFound when the run has no such tag."""
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         run = _open_run(db, run_id)
         gone = db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (run, key)).fetchall()
         if not gone:
@@ -248,7 +248,7 @@ def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
 
 def define(journal: Journal, run_id: str, key: str, mode: str | None, step_metric: str | None, time_ms: int) -> int:
     """Say which direction of a metric is better in the run's experiment, or which metric is its x-axis."""
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         run = _open_run(db, run_id)
         db.execute(
             "INSERT INTO definitions SELECT experiment, ?1, ?2, ?3 FROM runs WHERE run = ?4 "
@@ -266,7 +266,7 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
 
     Raises NotFound, and Conflict when the run is in that state already.
     """
-    with journal.transaction() as db:
+    with journal.explaining, journal.lock, journal.begun() as db:
         run = _ended_run(db, run_id) if status == "RUNNING" else _open_run(db, run_id)
         end = None if status == "RUNNING" else time_ms
         db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, run))

@@ -302,7 +302,7 @@ def _searchable(name: str) -> bool:
 
 def _connected(name: str, target: Mapping[str, Any]) -> SearchableBackend:
     try:
-        backend = backends.make(name, config.live_target(name, target))
+        backend = backends.make(name, target)
     except BackendError as error:
         raise SourceUnavailable(error.message, hint=f"{error.hint or 'install it'}; or --source local") from error
     if not isinstance(backend, SearchableBackend):
