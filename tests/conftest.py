@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import helpers
 import hypothesis
 import pytest
 
+import helpers
 from trk import session, tracker
 from trk.journal import db
 from trk.journal.db import Journal

@@ -87,7 +87,9 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.005)
 
 
-def new_run(journal: Journal, name: str = "a run", experiment: str = "tests", start_time: int = 1_000, **more: object) -> str:
+def new_run(
+    journal: Journal, name: str = "a run", experiment: str = "tests", start_time: int = 1_000, **more: object
+) -> str:
     """A run in a bare journal, with no backend; returns its id."""
     run_id = new_run_id()
     fields = {"name": name, "experiment": experiment, "start_time": start_time, **more}

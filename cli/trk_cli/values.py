@@ -12,6 +12,7 @@ from trk.rules import shown
 
 MAX_BYTES = 50_000_000
 MAX_DEPTH = 200
+MAX_ITEMS = 1_000_000  # a YAML file of a few lines can say billions by referring to itself
 ENDINGS = (".json", ".yaml", ".yml", ".toml")
 
 
@@ -27,8 +28,10 @@ def from_file(name: str) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"@{name} is larger than {MAX_BYTES // 1_000_000} MB")
         content = path.read_bytes()
+    except UsageError:
+        raise
     except (OSError, ValueError) as error:
-        raise error if isinstance(error, UsageError) else UsageError(f"@{name} can't be read: {error}") from None
+        raise UsageError(f"@{name} can't be read: {getattr(error, 'strerror', None) or error}") from None
     return parse(_decoded(content, f"@{name}"), ending, f"@{name}")
 
 
@@ -73,7 +76,7 @@ def parse(text: str, ending: str, where: str) -> dict[str, Any]:
         raise UsageError(f"{where} is not valid {ending[1:].upper()}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UsageError(f"{where} must be a mapping of names to values")
-    _check_depth(content, where)
+    _check_size(content, where)
     return content
 
 
@@ -86,8 +89,18 @@ def _loaded(text: str, ending: str) -> Any:
         return tomllib.loads(text)
     import yaml
 
+    class Unique(yaml.SafeLoader):
+        """Refuses a key given twice, where YAML's own loader takes the last one."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+            if len(set(keys)) != len(keys):
+                raise UsageError(f"{shown(next(key for key in keys if keys.count(key) > 1))} is given twice")
+            found: dict[Any, Any] = super().construct_mapping(node, deep)
+            return found
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=Unique)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
 
@@ -104,15 +117,18 @@ def _no_constant(name: str) -> NoReturn:
     raise UsageError(f'{name} is not JSON; write it as the string "{name}"')
 
 
-def _check_depth(value: Any, where: str) -> None:
-    """Refuse what is nested so deeply that writing it out again would fail."""
-    level, depth = [value], 0
+def _check_size(value: Any, where: str) -> None:
+    """Refuse what is nested so deeply, or says so much, that writing it out again would fail."""
+    level, depth, items = [value], 0, 0
     while level:
         depth += 1
+        items += len(level)
+        if items > MAX_ITEMS:
+            raise UsageError(f"{where} holds more than {MAX_ITEMS} values")
         if depth > MAX_DEPTH:
             raise UsageError(f"{where} is nested too deeply: more than {MAX_DEPTH} levels")
         inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list))]
-        level = [item for items in inner for item in items]
+        level = [item for group in inner for item in group]
 
 
 def json_or_text(text: str) -> Any:

@@ -533,6 +533,8 @@ def test_a_backend_that_hangs_delays_nobody(server: Server, other: Server, call:
         assert time.monotonic() - begun < 2.1
         assert at[0] - begun < 0.6
         assert state(run, "other").delivered == 1
+        if call != "close":
+            assert state(run).last_error == "not done within 0.6 s"
     finally:
         release.set()
 

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import COMMAND, child_environment, new_run, program, started, trk
 
+from helpers import COMMAND, child_environment, new_run, program, started, trk
 from trk import session
 from trk import start as start_run
 from trk.journal import read, write
@@ -68,7 +68,10 @@ def test_log_commands_killed_at_random_instants_lose_and_double_nothing(shells: 
     acknowledged = {1: -1.0}
     for number in range(KILLS):
         child = subprocess.Popen(
-            [*COMMAND, "log-metric", "m", str(number), "--json"], env=child_environment(), stdout=subprocess.PIPE, text=True
+            [*COMMAND, "log-metric", "m", str(number), "--json"],
+            env=child_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             child.wait(dice.uniform(0.3, 1.1) * usual)
@@ -124,7 +127,9 @@ def test_64_shells_at_once_log_every_point_at_a_step_of_its_own(shells: Run) -> 
     command = shlex.join([*COMMAND, "log-metric", "m", "0.5"])
     script = f"for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do {command} || exit 1; done"
     crowd = [
-        subprocess.Popen(["sh", "-c", script], env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            ["sh", "-c", script], env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(64)
     ]
     for shell in crowd:
@@ -241,7 +246,9 @@ def test_a_read_only_project_gets_no_folder(mounted, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("words", "code"), [(("log-metric", "m", "1"), 3), (("log-metric", "m", "1", "--run", "abcdef"), 4)]
 )
-def test_in_a_deleted_directory_a_log_command_says_that_no_run_is_active(project: Path, words: tuple, code: int) -> None:
+def test_in_a_deleted_directory_a_log_command_says_that_no_run_is_active(
+    project: Path, words: tuple, code: int
+) -> None:
     (project / "gone").mkdir()
     script = f"cd gone && rmdir ../gone && exec {shlex.join([*COMMAND, *words, '--json'])}"
     done = subprocess.run(
@@ -290,10 +297,17 @@ def test_an_end_before_the_start_is_no_negative_duration(journal: Journal) -> No
     assert record.duration_s == 0
 
 
+WAITING = """
+import sys
+from trk_cli.__main__ import main
+sys.stdin.readline()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_reader_gone_away_is_no_error(shells: Run) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", "import sys, time; from trk_cli.__main__ import main; sys.stdin.readline(); sys.exit(main(sys.argv[1:]))",
-         "log-metric", "m", "1", "--json"],
+        [sys.executable, "-c", WAITING, "log-metric", "m", "1", "--json"],
         env=child_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     child.stdout.close()

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers import new_run, program, started, until
 
+from helpers import new_run, program, started, until
 from trk.errors import JournalError
 from trk.journal import read, schema, write
 from trk.journal.db import Journal, explained
@@ -287,17 +287,25 @@ def test_threads_take_turns(journal: Journal) -> None:
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError, MemoryError])
 def test_an_exception_within_a_transaction_undoes_it(journal: Journal, interruption) -> None:
-    with pytest.raises(interruption), journal.explaining, journal.lock, journal.begun() as db:
-        db.execute("INSERT INTO tags VALUES (1, 'a', 'b')")
-        raise interruption
+    def insert_and_fail() -> None:
+        with journal.explaining, journal.lock, journal.begun() as db:
+            db.execute("INSERT INTO tags VALUES (1, 'a', 'b')")
+            raise interruption
+
+    with pytest.raises(interruption):
+        insert_and_fail()
     assert journal.read("SELECT * FROM tags") == []
     new_run(journal)
 
 
 def test_a_statement_that_fails_undoes_the_transaction_and_is_explained(journal: Journal) -> None:
-    with pytest.raises(JournalError), journal.explaining, journal.lock, journal.begun() as db:
-        db.execute("INSERT INTO tags VALUES (1, 'a', 'b')")
-        db.execute("INSERT INTO no_such_table VALUES (1)")
+    def insert_twice() -> None:
+        with journal.explaining, journal.lock, journal.begun() as db:
+            db.execute("INSERT INTO tags VALUES (1, 'a', 'b')")
+            db.execute("INSERT INTO no_such_table VALUES (1)")
+
+    with pytest.raises(JournalError):
+        insert_twice()
     assert journal.read("SELECT * FROM tags") == []
 
 
@@ -500,6 +508,11 @@ def test_the_log_is_folded_into_the_file_when_asked(journal: Journal) -> None:
 
 def test_nothing_is_printed_when_a_program_ends_with_an_open_journal(journal: Journal) -> None:
     run = new_run(journal)
-    code = "import sys; from trk.journal import read; from trk.journal.db import Journal; print(read.run_key(Journal(sys.argv[1]), sys.argv[2]))"
+    code = """
+import sys
+from trk.journal import read
+from trk.journal.db import Journal
+print(read.run_key(Journal(sys.argv[1]), sys.argv[2]))
+"""
     done: subprocess.CompletedProcess[str] = program(code, journal.path, run, PYTHONWARNINGS="error")
     assert (done.stdout, done.stderr) == ("1\n", "")

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from helpers import new_run
 
+from helpers import new_run
 from trk.journal import cursors, read, write
 from trk.journal.db import Journal
 from trk.records import Rejection

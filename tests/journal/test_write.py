@@ -4,10 +4,10 @@ import json
 import math
 
 import pytest
-from helpers import new_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import new_run
 from trk.errors import Conflict, NotFound, UsageError
 from trk.journal import read, write
 from trk.journal.db import Journal

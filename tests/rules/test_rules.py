@@ -32,7 +32,8 @@ def refusal(check, *given) -> str:
 GOOD_NAMES = ["f1", "val/f1-macro", "a b", "loss:train", "épreuve", "日本", "x" * 250, ".hidden", "a..b", "a/..b", "0"]
 BAD_NAMES = [
     "", "x" * 251, "a\nb", "a\tb", "a\x1b[31m", "a\0b", "..", "../a", "a/../b", "a/..", ".", "./a", "a/.", "/a", "/",
-    "a/", "a//b", "..a", "a=b", "a@b", "a[0]", "a{b}", "a(b)", "😀", f"a{RLM}b", "a\u202eb", "a,b", 'a"b', "a'b", "a\\b",
+    "a/", "a//b", "..a", "a=b", "a@b", "a[0]", "a{b}", "a(b)", "😀", f"a{RLM}b", "a\u202eb", "a,b",
+     'a"b', "a'b", "a\\b",
     "a%b", "a?b", "a*b", "a#b", " a", "a ", "a\n", "\ud800",
 ]  # fmt: skip
 
@@ -107,7 +108,9 @@ def test_a_title_is_any_visible_text(title: str) -> None:
     assert rules.check_title(title, "run name") == title
 
 
-@pytest.mark.parametrize("title", ["", "  ", "x" * 251, "a\nb", "a\x1b[2J", f"{RLM}a", "@last", "a\u200bb", "\ud800"], ids=ascii)
+@pytest.mark.parametrize(
+    "title", ["", "  ", "x" * 251, "a\nb", "a\x1b[2J", f"{RLM}a", "@last", "a\u200bb", "\ud800"], ids=ascii
+)
 def test_a_title_that_hides_or_misleads_is_refused(title: str) -> None:
     assert refusal(rules.check_title, title, "run name").startswith("run name ")
 
@@ -148,14 +151,17 @@ def test_every_double_comes_back_from_its_text(number: float) -> None:
     assert (parsed == number and math.copysign(1, parsed) == math.copysign(1, number)) or math.isnan(number)
 
 
-@pytest.mark.parametrize("text", ["0.5", "1e-3", "-.5", "5.", "+1", "-1e-3", "1E5", "nan", "-inf", "Infinity", "NaN", "007"])
+@pytest.mark.parametrize(
+    "text", ["0.5", "1e-3", "-.5", "5.", "+1", "-1e-3", "1E5", "nan", "-inf", "Infinity", "NaN", "007"]
+)
 def test_a_number_is_taken(text: str) -> None:
     assert isinstance(rules.parse_number(text), float)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "text", "1e999", "-1e999", "0x10", "1,5", "1_000", "٣", "１", " 3", "3 ", "3\n", "1e", "e5", ".", "+", "--1", "1.2.3",
+    ["", "text", "1e999", "-1e999", "0x10", "1,5", "1_000", "٣", "１", " 3", "3 ", "3\n", "1e", "e5",
+     ".", "+", "--1", "1.2.3",
      "1e5.5", "infinit", "nanx", "9" * 10_000, "0." + "1" * 10_000, "½", "²", "1d5", "0b1", "ınf", "\x1b[31m"],
     ids=lambda text: ascii(text)[:20],
 )  # fmt: skip
@@ -175,7 +181,8 @@ def test_a_scalar_is_a_number(value: object, number: float) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, "0.5", b"1", bytearray(b"1"), 1j, [1], (1,), {}, object(), 10**400, 10**5000, Fraction(10**400), Decimal("1e999"),
+    [None, "0.5", b"1", bytearray(b"1"), 1j, [1], (1,), {}, object(), 10**400, 10**5000,
+     Fraction(10**400), Decimal("1e999"),
      Decimal("sNaN"), datetime(2026, 1, 1), timedelta(1)],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -195,7 +202,8 @@ def test_numpy_scalars_are_numbers() -> None:
 
 def test_other_numpy_objects_are_no_numbers() -> None:
     np = pytest.importorskip("numpy")
-    bad = [np.array([1.0]), np.zeros((30, 3)), np.array([]), np.complex64(1 + 2j), np.array(1j), np.datetime64("2026-01-01"),
+    bad = [np.array([1.0]), np.zeros((30, 3)), np.array([]), np.complex64(1 + 2j), np.array(1j),
+    np.datetime64("2026-01-01"),
            np.timedelta64(5, "s"), np.array("1.5"), np.str_("1.5"), np.bytes_(b"1"), np.array(None)]  # fmt: skip
     for value in bad:
         refusal(rules.to_number, value)
@@ -224,17 +232,24 @@ def test_what_is_not_finite_or_stands_for_it_is_never_ranked(value: float) -> No
 
 # ---- steps
 
+
 @pytest.mark.parametrize("text", ["0", "7", "-3", str(2**63 - 1), str(-(2**63)), "-0"])
 def test_a_step_is_a_whole_number_of_64_bits(text: str) -> None:
     assert rules.parse_step(text) == int(text)
 
 
-@pytest.mark.parametrize("text", ["", "-", "+3", "1.5", "1e3", "text", "1_000", " 3", "٣", "²", str(2**63), str(-(2**63) - 1), "9" * 5000], ids=lambda t: t[:20])
+@pytest.mark.parametrize(
+    "text",
+    ["", "-", "+3", "1.5", "1e3", "text", "1_000", " 3", "٣", "²", str(2**63), str(-(2**63) - 1), "9" * 5000],
+    ids=lambda t: t[:20],
+)
 def test_a_bad_step_is_refused(text: str) -> None:
     assert refusal(rules.parse_step, text).startswith("step ")
 
 
-@pytest.mark.parametrize("step", [True, 1.0, "1", None, 2**63, -(2**63) - 1, 10**5000, [1]], ids=lambda s: repr(type(s)))
+@pytest.mark.parametrize(
+    "step", [True, 1.0, "1", None, 2**63, -(2**63) - 1, 10**5000, [1]], ids=lambda s: repr(type(s))
+)
 def test_a_step_that_is_no_whole_number_is_refused(step: object) -> None:
     assert refusal(rules.check_step, step).startswith("step ")
 
@@ -264,7 +279,8 @@ def test_a_time_is_iso_or_seconds_or_milliseconds(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "ms"),
-    [("1795246020.123", 123), ("2026-11-21T07:27:00.123Z", 123), ("2026-11-21T07:27:00.123456Z", 123), ("1795246020123", 123)],
+    [("1795246020.123", 123), ("2026-11-21T07:27:00.123Z", 123), ("2026-11-21T07:27:00.123456Z", 123),
+     ("1795246020123", 123)],
 )  # fmt: skip
 def test_parts_of_a_second_are_kept_to_the_millisecond(text: str, ms: int) -> None:
     assert rules.parse_time(text) == MOMENT + ms
@@ -274,7 +290,8 @@ def test_parts_of_a_second_are_kept_to_the_millisecond(text: str, ms: int) -> No
     "text",
     ["", "text", "0000-01-01", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01", "9999-12-31T23:59:59Z",
      "-5", "1e300", "1e999", "nan", "inf", "-inf", "99999999999999", "9" * 30, "2026-13-01", "2026-02-30", "2026-11",
-     "0001-01-01T00:00:00+23:59", "１７９５２４６０２０", "12:00", "yesterday", "2026-11-21T25:00:00", "1_795_246_020", "\x1b[31m"],
+     "0001-01-01T00:00:00+23:59", "１７９５２４６０２０", "12:00", "yesterday", "2026-11-21T25:00:00",
+     "1_795_246_020", "\x1b[31m"],
     ids=ascii,
 )  # fmt: skip
 def test_what_is_no_time_is_refused(text: str) -> None:
@@ -293,7 +310,9 @@ def test_a_datetime_without_zone_is_local_time() -> None:
     assert rules.check_time(naive) == round(naive.timestamp() * 1000)
 
 
-@pytest.mark.parametrize("time", [None, [], math.nan, math.inf, -1, 10**30, datetime.min, datetime.max, datetime(2100, 1, 2)], ids=repr)
+@pytest.mark.parametrize(
+    "time", [None, [], math.nan, math.inf, -1, 10**30, datetime.min, datetime.max, datetime(2100, 1, 2)], ids=repr
+)
 def test_a_time_out_of_range_is_refused(time: object) -> None:
     refusal(rules.check_time, time)
 
@@ -310,15 +329,118 @@ def test_a_time_is_the_same_however_it_is_written(moment: datetime) -> None:
 
 # ---- directions
 
-UP = """f1 F1 val/f1-macro val_acc accuracy top1_accuracy train.accuracy AUC roc_auc val/rocAuc auroc auc-pr mAP mAP50
-    precision recall recall_at_5 f1_score evalF1Score r2 r2_score mcc kappa iou mean_iou miou dice bleu rougeL rouge1 bleu4 ndcg10
-    ndcg_at_10 mrr hit_rate hit10 win_rate episode_reward mean_return psnr ssim throughput success_rate silhouette_score
-    pass_at_1 eval/exact_match specificity""".split()
-DOWN = """loss Loss val_loss train/loss valLoss loss1 rmse RMSE mae mse mape log_loss logloss cross_entropy crossentropy nll
-    perplexity ppl wer cer word_error_rate error err validation_error fid kl kl_divergence latency latency_ms latency:p95 regret
-    hinge ece brier smape duration_s perplexity/val""".split()  # fmt: skip
-OPEN = """lr learning_rate epoch step temperature grad_norm loss_recall_gap accuracy_loss dice_loss brier_score alpha tokens
-    batch_size x n gpu_memory flossing lossless classic 準確 1 threshold""".split()
+UP = [
+    "f1",
+    "F1",
+    "val/f1-macro",
+    "val_acc",
+    "accuracy",
+    "top1_accuracy",
+    "train.accuracy",
+    "AUC",
+    "roc_auc",
+    "val/rocAuc",
+    "auroc",
+    "auc-pr",
+    "mAP",
+    "mAP50",
+    "precision",
+    "recall",
+    "recall_at_5",
+    "f1_score",
+    "evalF1Score",
+    "r2",
+    "r2_score",
+    "mcc",
+    "kappa",
+    "iou",
+    "mean_iou",
+    "miou",
+    "dice",
+    "bleu",
+    "rougeL",
+    "rouge1",
+    "bleu4",
+    "ndcg10",
+    "ndcg_at_10",
+    "mrr",
+    "hit_rate",
+    "hit10",
+    "win_rate",
+    "episode_reward",
+    "mean_return",
+    "psnr",
+    "ssim",
+    "throughput",
+    "success_rate",
+    "silhouette_score",
+    "pass_at_1",
+    "eval/exact_match",
+    "specificity",
+]
+DOWN = [
+    "loss",
+    "Loss",
+    "val_loss",
+    "train/loss",
+    "valLoss",
+    "loss1",
+    "rmse",
+    "RMSE",
+    "mae",
+    "mse",
+    "mape",
+    "log_loss",
+    "logloss",
+    "cross_entropy",
+    "crossentropy",
+    "nll",
+    "perplexity",
+    "ppl",
+    "wer",
+    "cer",
+    "word_error_rate",
+    "error",
+    "err",
+    "validation_error",
+    "fid",
+    "kl",
+    "kl_divergence",
+    "latency",
+    "latency_ms",
+    "latency:p95",
+    "regret",
+    "hinge",
+    "ece",
+    "brier",
+    "smape",
+    "duration_s",
+    "perplexity/val",
+]
+OPEN = [
+    "lr",
+    "learning_rate",
+    "epoch",
+    "step",
+    "temperature",
+    "grad_norm",
+    "loss_recall_gap",
+    "accuracy_loss",
+    "dice_loss",
+    "brier_score",
+    "alpha",
+    "tokens",
+    "batch_size",
+    "x",
+    "n",
+    "gpu_memory",
+    "flossing",
+    "lossless",
+    "classic",
+    "準確",
+    "1",
+    "threshold",
+]
 
 
 @pytest.mark.parametrize("name", UP)
@@ -342,6 +464,7 @@ def test_a_direction_is_never_an_error(name: str) -> None:
 
 
 # ---- what errors show
+
 
 @given(st.text() | st.binary() | st.integers() | st.lists(st.text()))
 def test_what_is_shown_is_short_and_on_one_line(value: object) -> None:

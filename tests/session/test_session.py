@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers import started
 
 import trk
+from helpers import started
 from trk import session
 from trk.errors import ConfigurationError, JournalError, NoActiveRun, SessionError
 from trk.journal.db import Journal
@@ -104,7 +104,9 @@ def test_nothing_is_made_in_another_users_folder(project: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "link to a file"])
-def test_what_is_no_folder_is_passed_by(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_what_is_no_folder_is_passed_by(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     (tmp_path / ".trk").mkdir()
     (project / "file").touch()
     if kind == "file":
@@ -139,7 +141,9 @@ def test_a_trk_dir_that_is_a_file_is_an_error(project: Path, monkeypatch: pytest
     assert caught.value.hint == "set TRK_DIR to a writable folder"
 
 
-def test_in_a_deleted_directory_nothing_is_found_and_nothing_made(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_deleted_directory_nothing_is_found_and_nothing_made(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project / "gone").mkdir()
     monkeypatch.chdir(project / "gone")
     (project / "gone").rmdir()
@@ -268,6 +272,8 @@ BAD = {
     "version is text": b'{"version": "1", "active": ["a"]}',
     "no stack": b'{"version": 1}',
     "stack is text": b'{"version": 1, "active": "a"}',
+    "version is true": b'{"version": true, "active": ["a"]}',
+    "version is a fraction": b'{"version": 1.0, "active": ["a"]}',
     "runs are numbers": b'{"version": 1, "active": [1]}',
     "a BOM": b'\xef\xbb\xbf{"version": 1, "active": []}',
     "deeply nested": b'{"version": 1, "active": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -276,7 +282,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD)
-def test_a_file_that_is_no_session_is_an_error_with_a_way_out(folder: Path, open_journal: Journal, content: bytes) -> None:
+def test_a_file_that_is_no_session_is_an_error_with_a_way_out(
+    folder: Path, open_journal: Journal, content: bytes
+) -> None:
     path = folder / "session.json"
     path.write_bytes(content)
     for use in (
@@ -376,5 +384,5 @@ def test_trk_run_beats_the_session(project: Path, monkeypatch: pytest.MonkeyPatc
 def test_trk_run_without_a_folder_is_no_active_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert session.current_run_id(None, None) is None
     monkeypatch.setenv("TRK_RUN", "x" * 26)
-    with pytest.raises(NoActiveRun, match="there is no .trk folder"):
+    with pytest.raises(NoActiveRun, match=r"there is no \.trk folder"):
         session.current_run_id(None, None)

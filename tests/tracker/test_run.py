@@ -8,9 +8,9 @@ import signal
 import threading
 
 import pytest
-from helpers import program, started
 
 import trk
+from helpers import program, started
 from trk import session
 from trk.errors import Conflict, NoActiveRun, NotFound, UsageError
 from trk.run import Run
@@ -45,7 +45,9 @@ def test_a_block_that_ends_well_finishes_its_run() -> None:
     ],
     ids=repr,
 )
-def test_a_block_that_an_exception_leaves_ends_its_run_and_lets_the_exception_on(error: BaseException, status: str) -> None:
+def test_a_block_that_an_exception_leaves_ends_its_run_and_lets_the_exception_on(
+    error: BaseException, status: str
+) -> None:
     with pytest.raises(type(error)) as caught, trk.start("a") as run:
         raise error
     assert caught.value is error
@@ -433,7 +435,11 @@ def ended(run_id: str) -> str:
 
 @pytest.mark.parametrize(
     ("last_words", "status", "code"),
-    [("", "FINISHED", 0), ("raise ValueError('boom')", "FAILED", 1), ("raise KeyboardInterrupt", "KILLED", -signal.SIGINT)],
+    [
+        ("", "FINISHED", 0),
+        ("raise ValueError('boom')", "FAILED", 1),
+        ("raise KeyboardInterrupt", "KILLED", -signal.SIGINT),
+    ],
     ids=["normal", "exception", "interrupted"],
 )
 def test_a_program_that_never_ends_its_run_ends_it_by_ending(last_words: str, status: str, code: int) -> None:
@@ -457,8 +463,16 @@ def test_a_program_leaves_the_shells_run_open() -> None:
 
 
 def test_a_child_of_a_program_that_ends_leaves_the_run_open() -> None:
-    code = PROGRAM + (
-        "import os\nif os.fork() == 0:\n    run.log_metric('m', 2)\n    sys.exit(0)\nos.wait()\nprint(run.status, flush=True)\n"
+    code = (
+        PROGRAM
+        + """
+import os
+if os.fork() == 0:
+    run.log_metric('m', 2)
+    sys.exit(0)
+os.wait()
+print(run.status, flush=True)
+"""
     )
     done = program(code, "a")
     run_id, status = done.stdout.split()

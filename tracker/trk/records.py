@@ -125,11 +125,14 @@ class RunRecord:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from start to end, or until now while it runs; None when it is not known."""
+        """Seconds from start to end, or until now while it runs; None when it is not known.
+
+        0 when the clock was set back between.
+        """
         end = self.end_time or (datetime.now(UTC) if self.status is Status.RUNNING else None)
         if self.start_time is None or end is None:
             return None
-        return round((end - self.start_time).total_seconds(), 3)
+        return max(round((end - self.start_time).total_seconds(), 3), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from _contextvars import ContextVar
 
 from trk import rules, settings
 from trk.errors import NotFound, UsageError
-from trk.journal import write
+from trk.journal import select, write
 from trk.journal.write import now_ms
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _contextvars import Token
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Any, Literal, Self
+    from typing import Literal, Self
 
     from trk.journal.db import Journal
     from trk.records import RunRecord
@@ -45,7 +45,7 @@ class Run:
         self.journal = journal
         self._prefix = key_prefix
         self._owner = os.getpid() if owned else None
-        self._details: dict[str, Any] | None = None
+        self._details: dict[str, str] | None = None
         self._tokens: list[Token[Run | None]] = []
 
     def __repr__(self) -> str:
@@ -72,10 +72,10 @@ class Run:
     @property
     def status(self) -> str:
         """RUNNING, FINISHED, FAILED or KILLED, as the journal has it now."""
-        found = self.journal.read("SELECT status FROM runs WHERE run_id = ?", (self.id,))
-        if not found:
+        found = select.columns(self.journal, self.id)
+        if found is None:
             raise NotFound(f"there is no run {self.id} in this journal", hint="trk ls")
-        return str(found[0][0])
+        return found["status"]
 
     @property
     def record(self) -> RunRecord:
@@ -87,11 +87,9 @@ class Run:
             raise NotFound(f"there is no run {self.id} in this journal", hint="trk ls")
         return found
 
-    def _detail(self, key: str) -> Any:
+    def _detail(self, key: str) -> str:
         if self._details is None:
-            found = self.journal.read("SELECT key_prefix, name, experiment FROM runs WHERE run_id = ?", (self.id,))
-            values = found[0] if found else ("", "", "")
-            self._details = dict(zip(("key_prefix", "name", "experiment"), values, strict=True))
+            self._details = select.columns(self.journal, self.id) or {"key_prefix": "", "name": "", "experiment": ""}
         return self._details[key]
 
     def _metric(self, key: str) -> str:

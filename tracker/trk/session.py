@@ -140,19 +140,16 @@ def _unreadable(path: str, why: str) -> SessionError:
 
 def active_run_id(folder: str, journal: Journal) -> str | None:
     """The innermost active run of the session, or None. Raises SessionError for a torn, foreign or newer file."""
+    from trk.journal.select import read_session
+
     path = session_path(folder)
     text = _text(path)
     if text is None:
         return None
-    found = journal.read(
-        "SELECT json_valid(?1), CASE WHEN json_valid(?1) THEN json_extract(?1, '$.version') END, "
-        "CASE WHEN json_valid(?1) THEN json_type(?1, '$.active') END, "
-        "CASE WHEN json_valid(?1) THEN json_extract(?1, '$.active[#-1]') END",
-        (text,),
-    )[0]
-    valid, version, kind, run_id = found
-    if not valid:
+    found = read_session(journal, text)
+    if found is None:
         raise _unreadable(path, "it is torn or not JSON")
+    version, kind, run_id = found
     _check(path, version, kind == "array" and (run_id is None or isinstance(run_id, str)))
     return run_id  # type: ignore[no-any-return]  # the check above
 

@@ -257,10 +257,9 @@ def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool
                 output.warn(f"{name} rejected {state.rejected} rows of {record.run_id}: {what}: {first.reason}")
             if (state.pending or state.run_id is None) and wanted:
                 why = f": {state.last_error}" if state.last_error else ""
-                output.warn(
-                    f"{name} does not have {state.pending} of {state.logged} rows of {record.run_id}{why}; "
-                    "they are safe in the journal: trk sync"
-                )
+                rows = f"{state.pending} of {state.logged} rows of {record.run_id}{why}; they are"
+                what = rows if state.pending else f"run {record.run_id} yet{why}; it is"
+                output.warn(f"{name} does not have {what} safe in the journal: trk sync")
 
 
 def status(

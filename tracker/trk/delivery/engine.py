@@ -94,6 +94,8 @@ class Session:
         finally:
             self.stop.set()
         thread.join(GRACE_S)
+        if thread.is_alive():
+            cursors.unanswered(self.journal, self._waiting(), f"not done within {timeout:g} s")
         if self._failure is not None:
             raise self._failure
         return Outcome(finished=in_time and not self._busy, busy=self._busy)

@@ -89,3 +89,12 @@ def failed(journal: Journal, entries: Collection[tuple[int, str]], message: str)
             "UPDATE deliveries SET last_error = ? WHERE run = ? AND backend = ?",
             [(message, run, backend) for run, backend in entries],
         )
+
+
+def unanswered(journal: Journal, entries: Collection[Pending], message: str) -> None:
+    """Keep why these do not go on, where nothing more exact is known."""
+    with journal.explaining, journal.lock, journal.begun() as db:
+        db.executemany(
+            "UPDATE deliveries SET last_error = coalesce(last_error, ?) WHERE run = ? AND backend = ?",
+            [(message, entry.run, entry.backend) for entry in entries],
+        )

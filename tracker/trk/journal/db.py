@@ -197,7 +197,7 @@ def explained(error: BaseException, path: str) -> TrkError:
         return JournalError(
             f"the journal {path} was locked by another process for {LOCK_WAIT_S:.0f} s", hint=f"see: lsof {path}"
         )
-    if "full" in text or getattr(error, "errno", None) == 28:
+    if "full" in text or getattr(error, "errno", None) == 28 or ("disk I/O" in text and _is_full(folder)):
         return JournalError(f"no space left for the journal {path}: nothing was written", hint=f"df -h {folder}")
     if (
         "readonly" in text
@@ -210,4 +210,13 @@ def explained(error: BaseException, path: str) -> TrkError:
         return JournalError(
             f"the journal {path} is damaged ({text})", hint=f"keep it and start a new one: mv {path} {path}.broken"
         )
-    return JournalError(f"the journal {path}: {text}")
+    return JournalError(f"the journal {path}: {text}", hint=f"df -h {folder}; ls -l {folder}")
+
+
+def _is_full(folder: str) -> bool:
+    """Whether there is no room for what SQLite needs beside the journal, which it then calls an I/O error."""
+    try:
+        found = os.statvfs(folder)
+    except (OSError, AttributeError):
+        return False
+    return found.f_bavail * found.f_frsize < 100_000

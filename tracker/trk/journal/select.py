@@ -7,6 +7,8 @@ from trk.rules import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from trk.journal.db import Journal
 
 ID_LENGTH = 26
@@ -47,6 +49,28 @@ def resolve(journal: Journal, named: str) -> str:
         raise UsageError(f"{shown(named)} could be several runs: {listed}", hint="name it by its id")
     run_id: str = found[0][0]
     return run_id
+
+
+def columns(journal: Journal, run_id: str) -> dict[str, str] | None:
+    """A run's status, key_prefix, name and experiment; None when it is not there."""
+    names = ("status", "key_prefix", "name", "experiment")
+    found = journal.read(f"SELECT {', '.join(names)} FROM runs WHERE run_id = ?", (run_id,))  # noqa: S608 - our names
+    return dict(zip(names, found[0], strict=True)) if found else None
+
+
+def read_session(journal: Journal, text: str) -> tuple[object, str | None, Any] | None:
+    """(version, JSON type of the stack, innermost run) of a session file's text; None when it is not JSON.
+
+    By SQLite, whose JSON functions are there anyway.
+    """
+    if not journal.read("SELECT json_valid(?)", (text,))[0][0]:
+        return None
+    found: tuple[object, str | None, Any] = journal.read(
+        "SELECT CASE json_type(?1, '$.version') WHEN 'true' THEN 'true' ELSE json_extract(?1, '$.version') END, "
+        "json_type(?1, '$.active'), json_extract(?1, '$.active[#-1]')",
+        (text,),
+    )[0]
+    return found
 
 
 def _by_prefix(journal: Journal, prefix: str) -> list[tuple[str, str]]:

@@ -218,8 +218,14 @@ class BackendSource:
 
     def modes(self, experiment: str | None) -> Mapping[str, str]:
         """The directions defined for metrics, at the backend and, before that, here."""
-        found = dict(self._backend.modes(experiment)) if experiment is not None else {}
-        return {**found, **(read.modes(self._journal, experiment) if self._journal is not None else {})}
+        if experiment is not None:
+            here = read.modes(self._journal, experiment) if self._journal is not None else {}
+            return {**self._backend.modes(experiment), **here}
+        found: dict[str, set[str]] = {}
+        for name in {record.experiment for record in self._backend.search(None, None)}:
+            for key, mode in self.modes(name).items():
+                found.setdefault(key, set()).add(mode)
+        return {key: agreed.pop() for key, agreed in found.items() if len(agreed) == 1}
 
     def scores(
         self, metric: str, experiment: str | None, where: Filter | None, extremes: bool

@@ -1,0 +1,129 @@
+"""Help can't drift: every verb is listed, and every example runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, run
+from typing import Any
+
+import pytest
+
+import helpers
+from trk_cli import tokens
+from trk_cli.commands import manage
+
+# What an example needs beside the prepared project: a run `other` that has ended, and `baseline`, which is active.
+FIRST = {
+    "start": "trk detach -q",
+    "resume": "trk detach -q",
+    "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
+}
+ELSEWHERE = {"demo": "tests/demo runs it"}
+
+
+def example(help_text: str) -> str:
+    """The command after `Example:`, whose line may have been folded."""
+    found = re.search(r"Example: (.*?)\n\s*\n", help_text, re.DOTALL)
+    assert found, help_text
+    return " ".join(found[1].split())
+
+
+@pytest.mark.parametrize("verb", sorted(tokens.VERBS))
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_verb_explains_itself(verb: str, flag: str, call: Any) -> None:
+    done = call(verb, flag)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: trk {verb} [OPTIONS]")
+    command = example(done.out)
+    assert re.search(rf"\btrk {verb}\b", command)
+    for option in tokens.table(verb):
+        assert re.search(rf"(?<![\w-]){option}\b", done.out), option
+
+
+def test_help_is_given_whatever_else_stands_on_the_line(call: Any) -> None:
+    for words in (
+        ["log-metric", "f1", "--help"],
+        ["log-metric", "f1", "x", "--step=x", "-h"],
+        ["start", "-h", "a", "b"],
+    ):
+        assert call(*words).out.startswith(f"Usage: trk {words[0]}")
+    assert call("log-param", "flags", "--", "-h").code == 3  # a value
+
+
+def test_the_first_page_lists_every_verb_and_cuts_nothing_short(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = call("--help").out
+    assert page == call().out == call("-h").out
+    listed = re.findall(r"^  ([a-z-]+) {2,}(\S.*)$", page.partition("Commands:")[2], re.MULTILINE)
+    assert {verb for verb, _ in listed} == set(tokens.VERBS)
+    assert not [told for _, told in listed if told.endswith(("...", "…"))]
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_every_topic_can_be_read_and_is_named(call: Any) -> None:
+    topics = sorted(path.stem for path in manage.HELP.glob("*.md"))
+    assert call("help").out == "".join(f"trk help {topic}\n" for topic in topics)
+    for topic in topics:
+        assert call("help", topic).out == (manage.HELP / f"{topic}.md").read_text(encoding="utf-8")
+        assert topic in call("help", "--help").out
+    missing = call("help", "nonsense")
+    assert (missing.code, all(topic in missing.err for topic in topics)) == (4, True)
+
+
+def test_the_exit_codes_of_the_errors_are_in_the_help() -> None:
+    from trk import errors
+
+    page = (manage.HELP / "exit-codes.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| (\d+) \| (\w+) \|", page, re.MULTILINE))
+    for kind in (errors.NoActiveRun, errors.NotFound, errors.NotDelivered, errors.Conflict):
+        assert table[str(kind.exit_code)] == kind.code
+    assert (table["0"], table["1"], table["2"], table["130"]) == ("ok", "failure", "usage", "interrupted")
+
+
+@pytest.fixture
+def prepared(call: Any, project: Path) -> Path:
+    for line in (
+        "start other -e digits -q",
+        "log-metrics f1=0.92 loss=0.3",
+        "log-metrics f1=0.91 loss=0.2",
+        "end -q",
+        "start baseline -e digits -q",
+        "log-metrics f1=0.93 loss=0.1",
+        "set-tag stage dev",
+    ):
+        assert call(*line.split()).code == 0
+    return project
+
+
+def in_bash(script: str, folder: Path) -> tuple[int, str]:
+    function = f'set -e; trk() {{ "{sys.executable}" -P -m trk_cli "$@"; }}\n'
+    done = run(
+        ["bash", "-c", function + script], env=helpers.child_environment(), cwd=folder,
+        stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def test_every_example_runs(prepared: Path, call: Any, tmp_path: Path) -> None:
+    for verb in tokens.VERBS:
+        if verb in ELSEWHERE:
+            continue
+        folder = tmp_path / verb
+        shutil.copytree(prepared, folder)
+        code, said = in_bash(f"{FIRST.get(verb, '')}\n{example(call(verb, '--help').out)}", folder)
+        assert code == 0, (verb, said)
+        assert "trk: " not in said, (verb, said)
+
+
+def test_the_commands_in_the_page_on_sessions_run(tmp_path: Path) -> None:
+    page = (manage.HELP / "sessions.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)
+    assert len(blocks) >= 4
+    for number, block in enumerate(blocks):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        code, said = in_bash(block, folder)
+        assert code == 0, (block, said)
