@@ -73,7 +73,8 @@ def _fill(journal: Path, rows: int) -> None:
         (rows,),
     )
     db.execute(
-        "INSERT INTO metrics VALUES (1, 'loss', ?1, ?1, 1700000000000, 0.5, 0.001, 1, 1700000000001, ?1, ?1, 1)", (rows,)
+        "INSERT INTO metrics VALUES (1, 'loss', ?1, ?1, 1700000000000, 0.5, 0.001, 1, 1700000000001, ?1, ?1, 1)",
+        (rows,),
     )
     db.commit()
     db.close()
@@ -85,7 +86,9 @@ def memory(quick: bool) -> list[Result]:
         output([TRK, "start", "-q"], folder)
         value, reference = peak_mb(LOG, folder), peak_mb(PASS, folder)
     held = value <= 20
-    return [Result("memory of trk log-metric", "python -c pass", value, reference, "MB", value / reference, "≤ 20 MB", held)]
+    return [
+        Result("memory of trk log-metric", "python -c pass", value, reference, "MB", value / reference, "≤ 20 MB", held)
+    ]
 
 
 def verbs_beside_mlflow(quick: bool) -> list[Result]:
@@ -237,7 +240,11 @@ def delivery_speed(quick: bool) -> list[Result]:
                 speeds[name].append(float(output(command, folder).split()[-1]))
     value, reference = statistics.median(speeds["trk"]), statistics.median(speeds["bare"])
     ratio = value / reference
-    return [Result("delivery to MLflow", "the client's log_batch", value, reference, "points/s", ratio, "≥ 0.9 ×", ratio >= 0.9)]
+    return [
+        Result(
+            "delivery to MLflow", "the client's log_batch", value, reference, "points/s", ratio, "≥ 0.9 ×", ratio >= 0.9
+        )
+    ]
 
 
 def parallel_shells(quick: bool) -> list[Result]:
@@ -270,6 +277,7 @@ def parallel_shells(quick: bool) -> list[Result]:
 def core_size(quick: bool) -> list[Result]:
     """What the core brings along, beside what mlflow does, both as they are installed here."""
     from importlib.metadata import distribution, requires
+
     from packaging.requirements import Requirement
 
     def closure(name: str, seen: set[str]) -> set[str]:
@@ -300,4 +308,3 @@ ALL: dict[str, Figure] = {
     "shells": parallel_shells,
     "size": core_size,
 }
-

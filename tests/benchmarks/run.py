@@ -66,7 +66,9 @@ def _table(results: list[Result]) -> str:
         mark = "" if found.held else "← misses"
         lines.append((found.name, found.yardstick, value, reference, f"{found.ratio:.3g} ×", found.bar, mark))
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 if __name__ == "__main__":

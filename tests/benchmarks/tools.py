@@ -55,7 +55,9 @@ def project() -> Iterator[Path]:
 def seconds(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> float:
     """How long a command takes as a whole process. It must succeed."""
     start = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=env or environment(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    subprocess.run(
+        command, cwd=folder, env=env or environment(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     return time.perf_counter() - start
 
 
@@ -82,5 +84,3 @@ def peak_mb(command: Sequence[str], folder: Path, env: Mapping[str, str] | None 
     )
     found = int(output([PYTHON, "-c", probe, *command], folder, env))
     return found / (1024 * 1024 if sys.platform == "darwin" else 1024)
-
-

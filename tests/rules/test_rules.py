@@ -330,6 +330,8 @@ def test_a_time_is_the_same_however_it_is_written(moment: datetime) -> None:
 # ---- directions
 
 UP = [
+    "neg_mean_squared_error",
+    "neg_log_loss",
     "f1",
     "F1",
     "val/f1-macro",
@@ -379,6 +381,9 @@ UP = [
     "specificity",
 ]
 DOWN = [
+    "accuracy_loss",
+    "dice_loss",
+    "neg_accuracy",
     "loss",
     "Loss",
     "val_loss",
@@ -425,8 +430,6 @@ OPEN = [
     "temperature",
     "grad_norm",
     "loss_recall_gap",
-    "accuracy_loss",
-    "dice_loss",
     "brier_score",
     "alpha",
     "tokens",

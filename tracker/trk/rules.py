@@ -271,9 +271,21 @@ def direction(name: str) -> str | None:
     """`max` or `min` for a metric whose name says which is better; None when it says neither or both."""
     words = _words(name)
     up, down = not UP.isdisjoint(words), not DOWN.isdisjoint(words)
+    if down and _plain_words(name)[-1:] in _HEADS:
+        up = False  # what is lost of it: `dice_loss`, `accuracy_loss`
     if up == down:
         return None
+    if _plain_words(name)[:1] in _NEGATED:
+        up = not up  # scikit-learn's `neg_mean_squared_error`
     return "max" if up else "min"
+
+
+_HEADS = (["loss"], ["losses"], ["error"], ["errors"])
+_NEGATED = (["neg"], ["negative"])
+
+
+def _plain_words(name: str) -> list[str]:
+    return "".join(char if char.isalnum() else " " for char in name.lower()).split()
 
 
 def _words(name: str) -> list[str]:

@@ -193,6 +193,7 @@ class Run:
             raise UsageError(f"mode must be max or min, not {rules.shown(mode)}")
         if step_metric is not None:
             rules.check_name(step_metric, "step metric")
+        rules.check_name(f"trk.mode.{key}", "metric name")  # as MLflow keeps it, which takes 250 characters
         return write.define(self.journal, self.id, self._metric(key), mode, step_metric, now_ms())
 
     def end(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import atexit
 import os
+import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trk import backends as known_backends
 from trk import config, delivery, rules, session, settings
-from trk.errors import Conflict, NoActiveRun, NotFound
+from trk.errors import Conflict, NoActiveRun, NotFound, TrkError
 from trk.ids import new_run_id
 from trk.journal import read, write
 from trk.journal.db import Journal
-from trk.journal.select import resolve
+from trk.journal.select import columns, resolve
 from trk.records import RunRecord
 from trk.run import Run, current, param_texts, tag_texts
 
@@ -109,7 +112,7 @@ def create(
     parent_id = _parent_id(nested, parent)
     folder, made = session.make_folder()
     journal = session.open_journal(folder)
-    before = session.active_run_id(folder, journal) if shell_session else None
+    before = _shells_run(folder, journal) if shell_session else None
     if before is not None and not replace and parent_id is None:
         raise Conflict(f"run {before} is active here", hint="trk end, or trk start --replace or --nested")
     resolved = config.resolve(folder, **settings_given)
@@ -121,6 +124,16 @@ def create(
             replaced = _end_replaced(journal, folder, before)
         enter_session(run, resolved)
     return Started(run, resolved, folder if made else None, replaced)
+
+
+def _shells_run(folder: str, journal: Journal) -> str | None:
+    """The innermost open run that the shells are in. One that was ended by other hands is taken out: it is over."""
+    while (run_id := session.active_run_id(folder, journal)) is not None:
+        known = columns(journal, run_id)
+        if known is not None and known["status"] == "RUNNING":
+            return run_id
+        session.remove(folder, run_id)
+    return None
 
 
 def _check_words(
@@ -245,12 +258,36 @@ def _watch_excepthook() -> None:
     sys.excepthook = hook
 
 
+AT_EXIT_S = 10.0  # how long the end of a program waits for what it left to be delivered
+_DELIVER = "import sys, trk; [trk.sync(run, timeout=float(sys.argv[1])) for run in sys.argv[2:]]"
+
+
 def _end_at_exit(pid: int) -> None:
     if os.getpid() != pid:
         return  # a fork's child: the runs are its parent's
+    left: dict[str, list[str]] = {}
     for owner, run in reversed(_mine):
-        if owner == pid and run.status == "RUNNING":
-            run.end(_died or "FINISHED", timeout=10.0)
+        try:
+            if owner == pid and run.status == "RUNNING":
+                run.finish(_died or "FINISHED")
+                left.setdefault(run.folder, []).append(run.id)
+        except TrkError as error:
+            warnings.warn(f"run {run.id} could not be ended: {error}", stacklevel=1)
+    for folder, run_ids in left.items():
+        _deliver_apart(folder, run_ids)
+
+
+def _deliver_apart(folder: str, run_ids: Sequence[str]) -> None:
+    """Deliver in a process of its own: a program that is ending can't start threads any more (Python 3.12)."""
+    command = [sys.executable, "-c", _DELIVER, str(AT_EXIT_S), *run_ids]
+    environ = {**settings.environment(), "TRK_DIR": folder}
+    nowhere = subprocess.DEVNULL
+    try:
+        subprocess.run(
+            command, env=environ, stdin=nowhere, stdout=nowhere, stderr=nowhere, timeout=AT_EXIT_S + 5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return  # what is pending is in the journal, for trk sync
 
 
 def active_run() -> Run | None:
@@ -303,7 +340,7 @@ def attach(run: str | None = None, *, shell_session: bool = False) -> Run:
 
 
 def _check_free(run: Run) -> None:
-    before = session.active_run_id(run.folder, run.journal)
+    before = _shells_run(run.folder, run.journal)
     if before not in (None, run.id):
         raise Conflict(f"run {before} is active here", hint="trk detach or trk end")
 
@@ -351,14 +388,12 @@ def sync(
     """
     from trk.journal import cursors
 
+    if to is not None:
+        known_backends.check_known(to)
     found = find_journal()
     if found is None:
         return []
     folder, journal = found
-    if to is not None:
-        from trk.backends import check_known
-
-        check_known(to)
     waiting = [need_run(run).id] if run is not None else None
     concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
     if concerned:

@@ -102,12 +102,18 @@ def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
         output.talk(f"made {started.new_folder}", quiet=quiet)
     if started.replaced is not None:
         output.talk(f"run {started.replaced} ended as KILLED", quiet=quiet)
-    backends = ", ".join(resolved.get("backends")) or "the journal alone"
+    backends = ", ".join(_place(name, resolved) for name in resolved.get("backends")) or "the journal alone"
     origin = resolved.values["backends"].origin
     output.talk(f"run {run.name} ({run.id}) in experiment {run.experiment} → {backends} ({origin})", quiet=quiet)
     other = settings.env("TRK_RUN")
     if other is not None and not shell and other != run.id:
         output.warn(f"TRK_RUN is set: commands of this shell log into {other}, not into the new run (unset TRK_RUN)")
+
+
+def _place(name: str, resolved: config.Settings) -> str:
+    """A backend and where its data goes."""
+    where = config.target(name, resolved).get("tracking_uri")
+    return f"{name} at {where}" if where else name
 
 
 def attach(run: Named, json: options.Json = False, quiet: options.Quiet = False) -> None:
@@ -255,7 +261,7 @@ def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool
                 first = state.rejections[0]
                 what = f"{first.kind} {first.key}" if first.key else first.kind
                 output.warn(f"{name} rejected {state.rejected} rows of {record.run_id}: {what}: {first.reason}")
-            if (state.pending or state.run_id is None) and wanted:
+            if (state.pending or state.run_id is None) and (wanted or state.last_error):
                 why = f": {state.last_error}" if state.last_error else ""
                 rows = f"{state.pending} of {state.logged} rows of {record.run_id}{why}; they are"
                 what = rows if state.pending else f"run {record.run_id} yet{why}; it is"

@@ -41,7 +41,5 @@ def make(name: str, target: Mapping[str, Any]) -> Backend:
     backend = load(name)
     requirement = backend.missing(target)
     if requirement is not None:
-        raise BackendNeedsUser(
-            f"{name} is not installed here", hint=f"pip install '{requirement}', then trk sync"
-        )
+        raise BackendNeedsUser(f"{name} is not installed here", hint=f"pip install '{requirement}', then trk sync")
     return backend(target)

@@ -17,6 +17,7 @@ from trk.backends.base import Limits
 from trk.errors import BackendNeedsUser, BackendRunGone
 from trk.records import Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
+KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
 SAME_RUN = 100  # more runs of one trk run id than this nobody has
 
 
@@ -135,10 +136,12 @@ class MlflowBackend:
         found = self._experiment_named(name)
         if found is None:
             with self._store.calling() as mlflow:
+                from mlflow.entities import ExperimentTag
                 from mlflow.exceptions import MlflowException
 
                 try:
-                    mlflow.create_experiment(name, None, [])
+                    # Without it MLflow's UI takes the experiment for one of traces, and shows no runs at first.
+                    mlflow.create_experiment(name, None, [ExperimentTag(KIND_TAG, TRAINING)])
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was quicker
                         raise

@@ -182,16 +182,16 @@ def at_step(journal: Journal, run: int, step: int) -> dict[str, float]:
 
 
 def scores(journal: Journal, metric: str, experiment: str | None) -> list[tuple[Any, ...]]:
-    """Per run that has the metric: run, run_id, start in ms, last, its step, low, its step, high, its step.
+    """Per run that has the metric: run, run_id, experiment, start in ms, last, its step, low, its step, high, its step.
 
     `low` and `high` are over the finite values, None when there is none.
     """
     found = journal.read(
-        "SELECT run, run_id, start_time, last, last_step, low, low_step, high, high_step "
+        "SELECT run, run_id, experiment, start_time, last, last_step, low, low_step, high, high_step "
         "FROM metrics JOIN runs USING (run) WHERE key = ?1 AND (?2 IS NULL OR experiment = ?2)",
         (metric, experiment),
     )
-    return [(run, run_id, start, to_float(last), *rest) for run, run_id, start, last, *rest in found]
+    return [(*row[:4], to_float(row[4]), *row[5:]) for row in found]
 
 
 def count_runs(journal: Journal, experiment: str | None) -> int:
@@ -209,14 +209,11 @@ def metric_names(journal: Journal, experiment: str | None) -> list[str]:
     return [key for (key,) in found]
 
 
-def modes(journal: Journal, experiment: str | None) -> dict[str, str]:
-    """The directions that were defined for metrics; without an experiment, those that all experiments agree on."""
-    found: dict[str, set[str]] = {}
-    for key, mode in journal.read(
-        "SELECT key, mode FROM definitions WHERE mode IS NOT NULL AND (?1 IS NULL OR experiment = ?1)", (experiment,)
-    ):
-        found.setdefault(key, set()).add(mode)
-    return {key: agreed.pop() for key, agreed in found.items() if len(agreed) == 1}
+def modes(journal: Journal, experiment: str) -> dict[str, str]:
+    """The directions that were defined for the metrics of an experiment."""
+    return dict(
+        journal.read("SELECT key, mode FROM definitions WHERE mode IS NOT NULL AND experiment = ?", (experiment,))
+    )
 
 
 def field_values(

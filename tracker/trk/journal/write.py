@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from trk.journal.db import Journal
 
-_APPEND = (
-    "INSERT INTO rows (run, n, kind, time, key, step, value) "
-    "SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM rows WHERE run = ?1 RETURNING n"
+_FIND = (
+    "SELECT run, status, (SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = runs.run) FROM runs WHERE run_id = ?"
 )
+_APPEND = "INSERT INTO rows (run, n, kind, time, key, step, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _LIVE = (
     "SELECT last_step, last_time, last, low, low_step, low_time, high, high_step, high_time "
     "FROM metrics WHERE run = ? AND key = ?"
@@ -62,24 +62,42 @@ def create_run(
         ).fetchone()[0]
         for backend, target in deliveries.items():
             db.execute("INSERT INTO deliveries (run, backend, target) VALUES (?, ?, ?)", (run, backend, target))
-        _append_tags(db, run, first_tags, fields["start_time"])
-        _append_params(db, run, first_params, fields["start_time"], "error")
+        rows = _Rows(db, run, "RUNNING", 0)
+        _append_tags(rows, first_tags, fields["start_time"])
+        _append_params(rows, first_params, fields["start_time"], "error")
 
 
-def _open_run(db: Connection, run_id: str) -> int:
-    """The run's key, if it is there and open."""
-    found = db.execute("SELECT run, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+class _Rows:
+    """The rows of a run inside a transaction: `n` is the last one's number."""
+
+    __slots__ = ("db", "n", "run", "status")
+
+    def __init__(self, db: Connection, run: int, status: str, n: int) -> None:
+        self.db = db
+        self.run = run
+        self.status = status
+        self.n = n
+
+    def append(self, kind: str, time_ms: int, key: str | None, step: int | None, value: object) -> int:
+        """Write the next row; returns its number."""
+        self.n += 1
+        self.db.execute(_APPEND, (self.run, self.n, kind, time_ms, key, step, value))
+        return self.n
+
+
+def _rows(db: Connection, run_id: str) -> _Rows:
+    found = db.execute(_FIND, (run_id,)).fetchone()
     if found is None:
         raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
-    if found[1] != "RUNNING":
-        raise Conflict(f"run {run_id} has ended ({found[1]})", hint=f"trk resume {run_id}")
-    run: int = found[0]
-    return run
+    return _Rows(db, *found)
 
 
-def _append(db: Connection, run: int, kind: str, time_ms: int, key: str | None, step: int | None, value: object) -> int:
-    n: int = db.execute(_APPEND, (run, kind, time_ms, key, step, value)).fetchone()[0]
-    return n
+def _open_rows(db: Connection, run_id: str) -> _Rows:
+    """The rows of a run that is there and open."""
+    rows = _rows(db, run_id)
+    if rows.status != "RUNNING":
+        raise Conflict(f"run {run_id} has ended ({rows.status})", hint=f"trk resume {run_id}")
+    return rows
 
 
 def metrics(
@@ -90,17 +108,17 @@ def metrics(
     A step left out is the largest step of these metrics in the run plus one, from 0.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        run = _open_run(db, run_id)
-        live = {key: db.execute(_LIVE, (run, key)).fetchone() for key in values}
+        rows = _open_rows(db, run_id)
+        live = {key: db.execute(_LIVE, (rows.run, key)).fetchone() for key in values}
         if step is None:
             step = _next_step(live.values())
         if len(values) == 1:
             ((key, value),) = values.items()
-            n = _append(db, run, "metric", time_ms, key, step, stored(value))
+            n = rows.append("metric", time_ms, key, step, stored(value))
         else:
-            n = _append(db, run, "metric", time_ms, None, step, _packed(values))
+            n = rows.append("metric", time_ms, None, step, _packed(values))
         for key, value in values.items():
-            _update_live(db, run, key, live[key], (step, time_ms, value))
+            _update_live(rows, key, live[key], (step, time_ms, value))
     return n, step
 
 
@@ -127,15 +145,13 @@ def _ordered(value: float | str) -> float:
     return 0.0 if value == "NaN" or value != value else float(value)
 
 
-def _update_live(
-    db: Connection, run: int, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]
-) -> None:
+def _update_live(rows: _Rows, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]) -> None:
     """Fold a point into the metric's live row: last by (step, time, value); extremes by value, then earliest."""
     step, time_ms, value = point
     ranked = is_ranked(value)
     here = (value, step, time_ms) if ranked else (None, None, None)
     if known is None:
-        db.execute(_FIRST, (run, key, step, time_ms, stored(value), *here, *here))
+        rows.db.execute(_FIRST, (rows.run, key, step, time_ms, stored(value), *here, *here))
         return
     last, low, high = known[0:3], known[3:6], known[6:9]
     if (step, time_ms, _ordered(value)) > (last[0], last[1], _ordered(last[2])):
@@ -145,7 +161,7 @@ def _update_live(
             low = here
         if high[0] is None or (-value, step, time_ms) < (-high[0], high[1], high[2]):
             high = here
-    db.execute(_NEXT, (*last, *low, *high, run, key))
+    rows.db.execute(_NEXT, (*last, *low, *high, rows.run, key))
 
 
 def params(
@@ -157,16 +173,16 @@ def params(
     "suffix" the new value goes to `<key>_2`, `<key>_3`, …
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        return _append_params(db, _open_run(db, run_id), values, time_ms, if_exists)
+        return _append_params(_open_rows(db, run_id), values, time_ms, if_exists)
 
 
-def _append_params(db: Connection, run: int, values: Mapping[str, str], time_ms: int, if_exists: str) -> int | None:
+def _append_params(rows: _Rows, values: Mapping[str, str], time_ms: int, if_exists: str) -> int | None:
     n = None
     for key, value in values.items():
-        name = _param_name(db, run, key, value, if_exists)
+        name = _param_name(rows.db, rows.run, key, value, if_exists)
         if name is not None:
-            n = _append(db, run, "param", time_ms, name, None, value)
-            db.execute("INSERT INTO params VALUES (?, ?, ?)", (run, name, value))
+            n = rows.append("param", time_ms, name, None, value)
+            rows.db.execute("INSERT INTO params VALUES (?, ?, ?)", (rows.run, name, value))
     return n
 
 
@@ -207,58 +223,57 @@ def summary(
     """
     n, step = 0, None
     with journal.explaining, journal.lock, journal.begun() as db:
-        run = _open_run(db, run_id)
+        rows = _open_rows(db, run_id)
         for key, value in values.items():
             if isinstance(value, tuple):
-                n, step = _append(db, run, "summary", time_ms, key, None, value[0]), None
-                shown = (run, f"summary/{key}", value[1])
+                n, step = rows.append("summary", time_ms, key, None, value[0]), None
+                shown = (rows.run, f"summary/{key}", value[1])
                 db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", shown)
                 db.execute("INSERT OR IGNORE INTO params VALUES (?, ?, ?)", shown)
             else:
-                live = db.execute(_LIVE, (run, key)).fetchone()
+                live = db.execute(_LIVE, (rows.run, key)).fetchone()
                 step = _next_step([live])
-                n = _append(db, run, "summary", time_ms, key, step, stored(value))
-                _update_live(db, run, key, live, (step, time_ms, value))
+                n = rows.append("summary", time_ms, key, step, stored(value))
+                _update_live(rows, key, live, (step, time_ms, value))
     return n, step
 
 
 def tags(journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int) -> int:
     """A row per tag; returns the last one's number."""
     with journal.explaining, journal.lock, journal.begun() as db:
-        return _append_tags(db, _open_run(db, run_id), values, time_ms)
+        return _append_tags(_open_rows(db, run_id), values, time_ms)
 
 
-def _append_tags(db: Connection, run: int, values: Mapping[str, str], time_ms: int) -> int:
-    n = 0
+def _append_tags(rows: _Rows, values: Mapping[str, str], time_ms: int) -> int:
     for key, value in values.items():
-        n = _append(db, run, "tag", time_ms, key, None, value)
-        db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (run, key, value))
-    return n
+        rows.append("tag", time_ms, key, None, value)
+        rows.db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (rows.run, key, value))
+    return rows.n
 
 
 def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
     """Take a tag away; returns the row's number. Raises NotFound when the run has no such tag."""
     with journal.explaining, journal.lock, journal.begun() as db:
-        run = _open_run(db, run_id)
-        gone = db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (run, key)).fetchall()
+        rows = _open_rows(db, run_id)
+        gone = db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (rows.run, key)).fetchall()
         if not gone:
             raise NotFound(f"run {run_id} has no tag {key}", hint=f"trk show {run_id}")
-        return _append(db, run, "delete_tag", time_ms, key, None, None)
+        return rows.append("delete_tag", time_ms, key, None, None)
 
 
 def define(journal: Journal, run_id: str, key: str, mode: str | None, step_metric: str | None, time_ms: int) -> int:
     """Say which direction of a metric is better in the run's experiment, or which metric is its x-axis."""
     with journal.explaining, journal.lock, journal.begun() as db:
-        run = _open_run(db, run_id)
+        rows = _open_rows(db, run_id)
         db.execute(
             "INSERT INTO definitions SELECT experiment, ?1, ?2, ?3 FROM runs WHERE run = ?4 "
             "ON CONFLICT DO UPDATE SET mode = coalesce(?2, mode), step_metric = coalesce(?3, step_metric)",
-            (key, mode, step_metric, run),
+            (key, mode, step_metric, rows.run),
         )
         # Mode and step metric are checked names: nothing in them needs escaping.
         given = {"mode": mode, "step_metric": step_metric}
         text = "{" + ",".join(f'"{name}":"{value}"' for name, value in given.items() if value) + "}"
-        return _append(db, run, "define", time_ms, key, None, text)
+        return rows.append("define", time_ms, key, None, text)
 
 
 def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
@@ -267,17 +282,14 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
     Raises NotFound, and Conflict when the run is in that state already.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        run = _ended_run(db, run_id) if status == "RUNNING" else _open_run(db, run_id)
+        rows = _ended_rows(db, run_id) if status == "RUNNING" else _open_rows(db, run_id)
         end = None if status == "RUNNING" else time_ms
-        db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, run))
-        return _append(db, run, "status", time_ms, None, None, status)
+        db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, rows.run))
+        return rows.append("status", time_ms, None, None, status)
 
 
-def _ended_run(db: Connection, run_id: str) -> int:
-    found = db.execute("SELECT run, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    if found is None:
-        raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
-    if found[1] == "RUNNING":
+def _ended_rows(db: Connection, run_id: str) -> _Rows:
+    rows = _rows(db, run_id)
+    if rows.status == "RUNNING":
         raise Conflict(f"run {run_id} has not ended", hint=f"trk attach {run_id}")
-    run: int = found[0]
-    return run
+    return rows

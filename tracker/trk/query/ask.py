@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import get_args
 
 from trk import config, rules, session
@@ -58,15 +58,15 @@ def best(
     where = filters.parse(filter) if filter else None
     found = sources.choose(source, timeout=timeout, warn=warn)
     experiment = narrowed(experiment)
-    direction = mode or _direction(found, metric, experiment)
     scores, without = found.scores(metric, experiment, where, extremes=agg != "last")
     if not scores:
         raise _unknown_metric(found, metric, experiment, where)
+    direction = mode or _direction(found, metric, {score.experiment for score in scores})
     return _ranked(found, scores, without, Best(metric, 0.0, 0, direction, agg), n)
 
 
-def _direction(source: Source, metric: str, experiment: str | None) -> Mode:
-    found = source.modes(experiment).get(metric) or rules.direction(metric)
+def _direction(source: Source, metric: str, experiments: Collection[str]) -> Mode:
+    found = source.modes(experiments).get(metric) or rules.direction(metric)
     if found not in ("max", "min"):
         raise UsageError(
             f"which is better for {metric}, more or less?",
@@ -139,7 +139,7 @@ def search(
     experiment = narrowed(experiment)
     records = [r for r in found.search(experiment, where) if status is None or r.status == status]
     if not records and experiment is not None and next(iter(found.search(experiment, None)), None) is None:
-        raise NotFound(f"no run of {found.name} is in experiment {experiment!r}", hint="trk ls")
+        raise NotFound(f"experiment {experiment!r} has no runs (source {found.name})", hint="trk ls")
     if order is not None:
         records.sort(key=order.key)
     return records if n is None else records[:n]

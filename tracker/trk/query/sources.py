@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ class Score:
 
     key: Any
     run_id: str
+    experiment: str
     start_ms: int
     last: float
     last_step: int | None
@@ -59,8 +60,8 @@ class Source(Protocol):
         """The points of a metric by (step, time, value)."""
         ...
 
-    def modes(self, experiment: str | None) -> Mapping[str, str]:
-        """The directions defined for metrics; without an experiment, those that all agree on."""
+    def modes(self, experiments: Collection[str]) -> Mapping[str, str]:
+        """The directions defined for metrics in these experiments: max, min, or both when they contradict."""
         ...
 
     def scores(
@@ -143,9 +144,9 @@ class LocalSource:
         """The points of a metric by (step, time, value)."""
         return [] if self._journal is None else read.points(self._journal, run.run_id, metric)
 
-    def modes(self, experiment: str | None) -> Mapping[str, str]:
+    def modes(self, experiments: Collection[str]) -> Mapping[str, str]:
         """The directions defined for metrics."""
-        return {} if self._journal is None else read.modes(self._journal, experiment)
+        return {} if self._journal is None else agreed(read.modes(self._journal, name) for name in experiments)
 
     def scores(
         self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
@@ -156,8 +157,8 @@ class LocalSource:
         keys = None if where is None else self._matching(experiment, where)
         total = read.count_runs(self._journal, experiment) if keys is None else len(keys)
         found = [
-            Score(run, run_id, start, last, last_step, _point(low, low_step), _point(high, high_step))
-            for run, run_id, start, last, last_step, low, low_step, high, high_step in read.scores(
+            Score(run, run_id, name, start, last, last_step, _point(low, low_step), _point(high, high_step))
+            for run, run_id, name, start, last, last_step, low, low_step, high, high_step in read.scores(
                 self._journal, metric, experiment
             )
             if keys is None or run in keys
@@ -177,6 +178,15 @@ class LocalSource:
     def metric_names(self, experiment: str | None) -> Sequence[str]:
         """Every metric that some run has."""
         return [] if self._journal is None else read.metric_names(self._journal, experiment)
+
+
+def agreed(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The directions of all; "both" where they contradict each other."""
+    said: dict[str, set[str]] = {}
+    for modes in found:
+        for key, mode in modes.items():
+            said.setdefault(key, set()).add(mode)
+    return {key: modes.pop() if len(modes) == 1 else "both" for key, modes in said.items()}
 
 
 def _point(value: float | None, step: int | None) -> tuple[float, int] | None:
@@ -216,16 +226,13 @@ class BackendSource:
         """The points of a metric by (step, time, value)."""
         return self._backend.history(run, metric)
 
-    def modes(self, experiment: str | None) -> Mapping[str, str]:
+    def modes(self, experiments: Collection[str]) -> Mapping[str, str]:
         """The directions defined for metrics, at the backend and, before that, here."""
-        if experiment is not None:
-            here = read.modes(self._journal, experiment) if self._journal is not None else {}
-            return {**self._backend.modes(experiment), **here}
-        found: dict[str, set[str]] = {}
-        for name in {record.experiment for record in self._backend.search(None, None)}:
-            for key, mode in self.modes(name).items():
-                found.setdefault(key, set()).add(mode)
-        return {key: agreed.pop() for key, agreed in found.items() if len(agreed) == 1}
+        return agreed(self._modes(name) for name in experiments)
+
+    def _modes(self, experiment: str) -> Mapping[str, str]:
+        here = read.modes(self._journal, experiment) if self._journal is not None else {}
+        return {**self._backend.modes(experiment), **here}
 
     def scores(
         self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
@@ -270,6 +277,7 @@ def _score(record: RunRecord, metric: str, points: Sequence[MetricPoint]) -> Sco
     return Score(
         record,
         record.run_id,
+        record.experiment,
         round(record.start_time.timestamp() * 1000) if record.start_time is not None else 0,
         record.metrics[metric],
         points[-1].step if points else None,
@@ -340,6 +348,8 @@ def find(source: Source, named: str) -> RunRecord:
         except NotFound:
             if named.startswith("@"):
                 raise
+    elif named.startswith("@"):
+        raise NotFound("no run has ended here: there is no journal", hint="trk start")
     record = source.get(run_id) or _by_name(source, named)
     if record is None:
         raise NotFound(f"there is no run {named!r} in {source.name}", hint=f"trk ls --source {source.name}")
