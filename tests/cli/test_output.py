@@ -103,7 +103,7 @@ def test_markdown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_terminal_gets_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_terminal(LISTING, monkeypatch, 100, NO_COLOR="1") == (
         "run_id                      name                 f1  step  start\n"
-        f"{RUN_ID}  first          0.123457     3  2026-11-21 07:27:00Z\n"
+        f"{RUN_ID}  first          0.123457     3  2026-11-21 07:27Z\n"
         "01k0000000000000000000000b  a|b\\n\\x1b[31m       NaN\n"
     )
 
