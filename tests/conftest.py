@@ -38,7 +38,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(session, "_journals", {})
     monkeypatch.setattr(tracker, "_mine", [])
-    token = current.set(None)
+    token = current.set(())
     yield
     current.reset(token)
     for journal in list(db._opened):

@@ -68,6 +68,9 @@ for _verb, _short in _VERBS:
     app.command(_verb.__name__.rstrip("_").replace("_", "-"), short_help=_short)(_verb)
 
 
+_SINGLES = ("log-metric", "log-param", "set-tag")
+
+
 def run(words: list[str]) -> int:
     """Run a command line that `tokens.rewritten` has made plain; returns the exit code. Raises TrkError."""
     command = typer.main.get_command(app)
@@ -85,6 +88,8 @@ def run(words: list[str]) -> int:
 def _explained(error: Any, words: list[str]) -> UsageError:
     """Typer's usage error as one line of ours."""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
+    if words and words[0] in _SINGLES and any("=" in word for word in words[1:] if not word.startswith("-")):
+        return UsageError(f"{words[0]} takes KEY VALUE", hint=f"trk {words[0]}s for KEY=VALUE")
     verb = words[0] if words and not words[0].startswith("-") else ""
     context = getattr(error, "ctx", None)
     known = context is not None and context.info_name != "trk"

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from trk.journal.db import Journal
 
-Options = dict[str, "str | bool | list[str] | None"]
 
 # verb → how many positionals it takes: (at least, at most; None for any number)
 POSITIONALS: dict[str, tuple[int, int | None]] = {
@@ -65,12 +64,17 @@ def journal_here() -> tuple[str, Journal]:
 
 def find_run(named: str | None) -> Run:
     """The run of `--run`, else of TRK_RUN, else the session's. Raises NoActiveRun, NotFound, UsageError."""
-    if named is not None and named != "@" and session.find_folder() is None:
-        raise NotFound(f"there is no run {named!r}: no .trk folder here", hint="trk start, or set TRK_DIR")
-    folder, journal = journal_here()
-    if named is not None and named != "@":
-        return Run(journal, folder, resolve(journal, named))
-    run_id = session.current_run_id(folder, journal)
+    if named == "@":
+        named = None
+    try:
+        folder, journal = journal_here()
+    except NoActiveRun:
+        if named is None:
+            raise
+        raise NotFound(
+            f"there is no run {rules.shown(named)}: no .trk folder here", hint="trk start, or set TRK_DIR"
+        ) from None
+    run_id = resolve(journal, named) if named is not None else session.current_run_id(folder, journal)
     if run_id is None:
         raise NoActiveRun("no run is active here", hint="trk start")
     return Run(journal, folder, run_id)

@@ -19,7 +19,7 @@ _MARKDOWN = str.maketrans(
     {
         **{char: f"\\{char}" for char in "\\`*_[]~"},
         # Entities where a backslash would be read by the table before the text, or by no one.
-        **{char: f"&#{ord(char)};" for char in "|$@"},
+        **{char: f"&#{ord(char)};" for char in "|$@#"},
         "<": "&lt;",
         ">": "&gt;",
         "&": "&amp;",
@@ -164,7 +164,8 @@ def _shapes(listing: Listing) -> list[_Shape]:
         texts = [short(row[at]) for row in listing.rows]
         longest = max(map(cell_len, texts), default=1)
         natural = max(longest, cell_len(title), 1)
-        least = min(natural, max(longest, _NARROW)) if column.keep or numeric else min(natural, _NARROW)
+        whole = column.keep or numeric or any(isinstance(row[at], datetime) for row in listing.rows)
+        least = min(natural, max(longest, _NARROW)) if whole else min(natural, _NARROW)
         shapes.append(_Shape(title, texts, column.keep, numeric, natural, least))
     return shapes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trk.errors import UsageError
-from trk.rules import shown
+from trk.rules import parse_number, shown
 
 MAX_BYTES = 50_000_000
 MAX_DEPTH = 200
@@ -82,7 +82,7 @@ def parse(text: str, ending: str, where: str) -> dict[str, Any]:
 
 def _loaded(text: str, ending: str) -> Any:
     if ending == ".json":
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     if ending == ".toml":
         import tomllib
 
@@ -117,6 +117,19 @@ def _no_constant(name: str) -> NoReturn:
     raise UsageError(f'{name} is not JSON; write it as the string "{name}"')
 
 
+class _Typed(float):
+    """A number from a file that knows how it was written: params keep their text."""
+
+    __slots__ = ("text",)
+    text: str
+
+
+def _finite(text: str) -> _Typed:
+    number = _Typed(parse_number(text))
+    number.text = text
+    return number
+
+
 def _check_size(value: Any, where: str) -> None:
     """Refuse what is nested so deeply, or says so much, that writing it out again would fail."""
     level, depth, items = [value], 0, 0
@@ -134,15 +147,15 @@ def _check_size(value: Any, where: str) -> None:
 def json_or_text(text: str) -> Any:
     """JSON where the text is JSON, else the text itself: `[PASS] all good` is a text."""
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
 
 
 def text_of(value: Any) -> str:
     """A value from a file as the text of a param or tag: strings as they are, the rest as compact JSON."""
-    if isinstance(value, str):
-        return value
+    if isinstance(value, (str, _Typed)):
+        return value if isinstance(value, str) else value.text
     if hasattr(value, "isoformat"):  # YAML and TOML have dates and times
         return str(value.isoformat())
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)

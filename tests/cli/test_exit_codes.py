@@ -65,7 +65,7 @@ CASES = [
     (OPEN, "end --status ASLEEP", 2, "usage"),
     (OPEN, "end --exit-code 256", 2, "usage"),
     (OPEN, "end --exit-code 0 --failed", 2, "usage"),
-    (OPEN, "best --metric unheard --source local", 2, "usage"),
+    (OPEN, "best --metric unheard --source local", 4, "not_found"),
     (OPEN, "best --metric f1 --mode up", 2, "usage"),
     (OPEN, "best --metric f1 --agg mean", 2, "usage"),
     (OPEN, "best --metric f1 -n 0", 2, "usage"),

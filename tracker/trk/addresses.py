@@ -1,4 +1,4 @@
-"""Addresses (URIs) as they may be kept and shown: without user and password."""
+"""Addresses (URIs) as they may be kept and shown: without user and password, in the authority or in the query."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 
 # A password may hold / and @; what looks like a port and a path is none, unless it is followed by no @ at all.
 _USERINFO = re.compile(r"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@:]*:(?!\d{1,5}[/?#])\S*@|[^\s/?#]*@)")
+_QUERY = re.compile(
+    r"(?P<name>[?&][^=&#\s'\"]*(?:passw|pwd|secret|token|key|auth|credential)[^=&#\s'\"]*=)[^&#\s'\"]+", re.IGNORECASE
+)
 
 
 def without_userinfo(text: str) -> str:
-    """The text with user and password taken out of every address (`scheme://…`) in it."""
-    return _USERINFO.sub(r"\g<keep>", text)
+    """The text with user and password taken out of every address (`scheme://…`) in it, and secrets out of queries."""
+    return _QUERY.sub(r"\g<name>***", _USERINFO.sub(r"\g<keep>", text))

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -174,11 +175,6 @@ def _backend_list(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(backends.check_known(name) for name in stripped))
 
 
-def check_backends(given: Any) -> None:
-    """Raise ConfigurationError when backends are named that are not installed."""
-    _checked("backends", given, "argument")
-
-
 def _detect_backends(layers: _Layers, project: Path) -> None:
     """With nothing said: a server that MLflow's own variable names, else its default store, else the journal alone."""
     if "backends" in layers.values:
@@ -241,15 +237,25 @@ def _mlflow_target(resolved: Settings) -> dict[str, Any]:
         )
     if uri is None:
         uri = f"sqlite:///{resolved.project / 'mlflow.db'}"
-    elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        uri = f"sqlite:///{_working_directory() / uri.removeprefix('sqlite:///')}"
-    elif uri.startswith((".", "/", "~")):
-        uri = str(_working_directory() / Path(uri).expanduser())
+    uri = _absolute(uri)
     found = {"tracking_uri": without_userinfo(uri)}
-    if uri.startswith("sqlite:"):
+    if uri.startswith("sqlite:///"):
         # MLflow would take it relative to the working directory of whoever opens the store first, for ever.
         found["artifact_root"] = str(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
     return found
+
+
+_RELATIVE_FILE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///|file:)(?P<path>(?!/).+)")
+
+
+def _absolute(uri: str) -> str:
+    """The address, if it is a file's, from the root: it is used later, from wherever delivery is run."""
+    if ":" not in uri and uri not in ("databricks", "databricks-uc", "uc"):
+        return str(_working_directory() / Path(uri).expanduser())
+    found = _RELATIVE_FILE.fullmatch(uri)
+    if found is None or found["path"].startswith(":memory:"):
+        return uri
+    return f"{found['scheme']}{_working_directory() / found['path']}"
 
 
 def _trust_file() -> Path:

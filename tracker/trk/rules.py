@@ -17,7 +17,8 @@ SECONDS_BELOW = 100_000_000_000  # as seconds the year 5138, as milliseconds 197
 HUGE = 1.797e308  # MLflow stores infinity as ±1.797e308; from here on a value is never ranked
 
 RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp")
-RESERVED_TAG_PREFIX = "trk."
+# Tags that are not a user's: trk keeps a run's identity in its own, and MLflow acts on its (`mlflow.runName` renames).
+RESERVED_TAGS = ("trk.", "mlflow.")
 
 UP = frozenset(
     "acc accuracy ap auc auprc auroc bleu chrf correct coverage dice ev exact f1 f1score f2 fscore gain gini hit hits "  # noqa: SIM905 - a table of words
@@ -100,10 +101,10 @@ def check_metric_name(name: str) -> str:
 
 
 def check_tag_name(name: str) -> str:
-    """A tag name: `check_name`, and not under `trk.`, where trk keeps the run's identity."""
+    """A tag name: `check_name`, and not under `trk.` or `mlflow.`, whose tags mean something to trk and MLflow."""
     name = check_name(name, "tag name")
-    if name.startswith(RESERVED_TAG_PREFIX):
-        raise UsageError(f"tag name {shown(name)} is reserved: trk. is where trk keeps a run's identity")
+    if name.startswith(RESERVED_TAGS):
+        raise UsageError(f"tag name {shown(name)} is reserved: tags under trk. and mlflow. act on the run itself")
     return name
 
 
@@ -218,7 +219,8 @@ def parse_time(text: str) -> int:
 
     Raises UsageError; the years 1970 to 2099 are taken.
     """
-    if text and _NUMBER_CHARS.issuperset(text):
+    is_date = len(text) == 8 and text.isdigit()  # 20261121 is a day, not a second of 1970
+    if text and not is_date and _NUMBER_CHARS.issuperset(text):
         try:
             return check_time(parse_number(text, "timestamp"))
         except UsageError:
@@ -265,6 +267,11 @@ def _in_range(time_ms: int, given: object) -> int:
 def is_ranked(value: float) -> bool:
     """Whether a value may be compared for best: not NaN, not infinite, not what MLflow makes of infinity."""
     return -HUGE < value < HUGE
+
+
+def place(value: float) -> float:
+    """A value's place among others of the same step and time: NaN counts as 0, as in MLflow's stores."""
+    return value if value == value else 0.0
 
 
 def direction(name: str) -> str | None:

@@ -15,7 +15,6 @@ from trk.journal.write import now_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _contextvars import Token
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Literal, Self
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 
-current: ContextVar[Run | None] = ContextVar("trk_current_run", default=None)
+# The runs whose `with` blocks this code is in, innermost last. A value of its own per thread and task, so that one
+# Run object may be entered by several.
+current: ContextVar[tuple[Run, ...]] = ContextVar("trk_current_runs", default=())
 
 
 class Run:
@@ -46,7 +47,6 @@ class Run:
         self._prefix = key_prefix
         self._owner = os.getpid() if owned else None
         self._details: dict[str, str] | None = None
-        self._tokens: list[Token[Run | None]] = []
 
     def __repr__(self) -> str:
         return f"<trk.Run {self.id}>"
@@ -193,8 +193,9 @@ class Run:
             raise UsageError(f"mode must be max or min, not {rules.shown(mode)}")
         if step_metric is not None:
             rules.check_name(step_metric, "step metric")
-        rules.check_name(f"trk.mode.{key}", "metric name")  # as MLflow keeps it, which takes 250 characters
-        return write.define(self.journal, self.id, self._metric(key), mode, step_metric, now_ms())
+        name = self._metric(key)
+        rules.check_name(f"trk.mode.{name}", "metric name")  # as MLflow keeps it, which takes 250 characters
+        return write.define(self.journal, self.id, name, mode, step_metric, now_ms())
 
     def end(
         self,
@@ -230,13 +231,16 @@ class Run:
         session.remove(self.folder, self.id)
 
     def __enter__(self) -> Self:
-        self._tokens.append(current.set(self))
+        current.set((*current.get(), self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        current.reset(self._tokens.pop())
+        entered = list(current.get())
+        entered.reverse()
+        entered.remove(self)
+        current.set(tuple(reversed(entered)))
         if self._owner != os.getpid() or self.status != "RUNNING":
             return  # someone else's run (a fork's child leaves the block too), or ended by hand within it
         if kind is None or (issubclass(kind, SystemExit) and getattr(error, "code", None) in (None, 0)):

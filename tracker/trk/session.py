@@ -53,8 +53,10 @@ def find_folder(start: str | None = None) -> str | None:
 def _is_own(folder: str) -> bool:
     """Whether the folder is there and nobody else's: one planted in /tmp by another user must catch nobody."""
     try:
-        found = os.stat(folder)
+        found, link = os.stat(folder), os.lstat(folder)  # a link is nobody else's either
     except OSError:
+        return False
+    if hasattr(os, "getuid") and link.st_uid != os.getuid():
         return False
     return found.st_mode & 0o170000 == 0o040000 and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
 
@@ -227,8 +229,15 @@ def push(folder: str, run_id: str, **kept: Any) -> None:
 
 
 def remove(folder: str, run_id: str) -> None:
-    """Take a run out of the session's stack, wherever in it it is. No file, no change."""
-    if os.path.exists(session_path(folder)):
+    """Take a run out of the session's stack, wherever in it it is. The file is written only if the run is in it.
+
+    A session that can't be read holds up no run's end: whoever needs the session next is told.
+    """
+    try:
+        held = run_id in load(folder)["active"]
+    except SessionError:
+        return
+    if held:
         change(folder, lambda content: content.update(active=[run for run in content["active"] if run != run_id]))
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ def start(
     Nothing is sent yet: delivery is at the run's end and by `trk.sync()`.
 
     The shells of the directory are told of the run only with `shell_session`; `replace` then ends the run they are
-    in as KILLED. A run that is not theirs is ended when the program ends, FAILED if it dies of an exception.
+    in as KILLED. A run that is not theirs is ended when the program ends, FAILED if it dies of an exception; what
+    `sys.exit` says is seen only by the `with` block that it leaves.
 
     Raises UsageError for names and settings, NoActiveRun for `nested` without one, Conflict when a shell session has
     an active run, JournalError.
@@ -112,28 +113,58 @@ def create(
     parent_id = _parent_id(nested, parent)
     folder, made = session.make_folder()
     journal = session.open_journal(folder)
-    before = _shells_run(folder, journal) if shell_session else None
-    if before is not None and not replace and parent_id is None:
-        raise Conflict(f"run {before} is active here", hint="trk end, or trk start --replace or --nested")
     resolved = config.resolve(folder, **settings_given)
-    captured = _captured(capture, folder, command)
-    run = _create(journal, folder, name, resolved, parent_id, description, {**captured, **(tags or {})}, params or {})
+    all_tags = {**_captured(capture, folder, command), **(tags or {})}
+
+    def make() -> Run:
+        return _create(journal, folder, name, resolved, parent_id, description, all_tags, params or {})
+
     replaced = None
     if shell_session:
-        if before is not None and replace:
-            replaced = _end_replaced(journal, folder, before)
-        enter_session(run, resolved)
+        run, replaced = _enter(folder, journal, make, beside=parent_id is not None, replace=replace)
+    else:
+        run = make()
     return Started(run, resolved, folder if made else None, replaced)
 
 
-def _shells_run(folder: str, journal: Journal) -> str | None:
-    """The innermost open run that the shells are in. One that was ended by other hands is taken out: it is over."""
-    while (run_id := session.active_run_id(folder, journal)) is not None:
-        known = columns(journal, run_id)
-        if known is not None and known["status"] == "RUNNING":
-            return run_id
-        session.remove(folder, run_id)
-    return None
+def _enter(
+    folder: str, journal: Journal, make: Callable[[], Run], *, beside: bool, replace: bool = False
+) -> tuple[Run, str | None]:
+    """Make a run the one that the shells are in; returns it and the run that it replaced.
+
+    All of it under the session's lock: of two that start at once, one gets the Conflict. `beside` allows the run to
+    come on top of the active one.
+    """
+    done: list[tuple[Run, str | None]] = []
+
+    def enter(content: dict[str, Any]) -> None:
+        # Runs that were ended by other hands are over: they hold up nobody.
+        stack = [run_id for run_id in content["active"] if _is_open(journal, run_id)]
+        before = stack[-1] if stack else None
+        if before is not None and not replace and not beside:
+            raise Conflict(f"run {before} is active here", hint="trk end, or trk start --replace or --nested")
+        run = make()
+        if replace and before is not None:
+            stack.pop()
+            write.set_status(journal, before, "KILLED", write.now_ms())
+        content["active"] = [run_id for run_id in stack if run_id != run.id] + [run.id]
+        content.update(_kept(run))
+        done.append((run, before if replace else None))
+
+    session.change(folder, enter)
+    return done[0]
+
+
+def _is_open(journal: Journal, run_id: str) -> bool:
+    known = columns(journal, run_id)
+    return known is not None and known["status"] == "RUNNING"
+
+
+def _kept(run: Run) -> dict[str, Any]:
+    """What a session tells of its run besides the id."""
+    known = read.run_settings(run.journal, run.id) or {}
+    kept = {name: known.get(name) for name in ("experiment", "key_prefix", "step_metric")}
+    return {**kept, "delivery": read.targets(run.journal, run.id)}
 
 
 def _check_words(
@@ -167,25 +198,6 @@ def _parent_id(nested: bool, parent: str | Run | None) -> str | None:
     if active is None:
         raise NoActiveRun("nested needs an active run to be the parent", hint="trk start without --nested")
     return active.id
-
-
-def _end_replaced(journal: Journal, folder: str, run_id: str) -> str | None:
-    """End the run that is replaced, unless it has ended by other hands."""
-    try:
-        Run(journal, folder, run_id).finish("KILLED")
-    except (Conflict, NotFound):
-        session.remove(folder, run_id)
-        return None
-    return run_id
-
-
-def enter_session(run: Run, resolved: config.Settings | None = None) -> None:
-    """Make a run the one that this directory's shells are in."""
-    kept: dict[str, Any] = {"experiment": run.experiment, "key_prefix": run.key_prefix}
-    if resolved is not None:
-        kept["step_metric"] = resolved.get("step_metric")
-        kept["delivery"] = {name: config.target(name, resolved) for name in resolved.get("backends") or ()}
-    session.push(run.folder, run.id, **kept)
 
 
 def _create(
@@ -279,7 +291,7 @@ def _end_at_exit(pid: int) -> None:
 
 def _deliver_apart(folder: str, run_ids: Sequence[str]) -> None:
     """Deliver in a process of its own: a program that is ending can't start threads any more (Python 3.12)."""
-    command = [sys.executable, "-c", _DELIVER, str(AT_EXIT_S), *run_ids]
+    command = [sys.executable, "-P", "-c", _DELIVER, str(AT_EXIT_S), *run_ids]
     environ = {**settings.environment(), "TRK_DIR": folder}
     nowhere = subprocess.DEVNULL
     try:
@@ -295,9 +307,9 @@ def active_run() -> Run | None:
 
     None when there is none. Raises SessionError, and NotFound when `TRK_RUN` names no run.
     """
-    run = current.get()
-    if run is not None:
-        return run
+    entered = current.get()
+    if entered:
+        return entered[-1]
     for _, own in reversed(_mine):
         if own.status == "RUNNING":
             return own
@@ -334,15 +346,13 @@ def attach(run: str | None = None, *, shell_session: bool = False) -> Run:
     if (status := found.status) != "RUNNING":
         raise Conflict(f"run {found.id} has ended ({status})", hint=f"trk resume {found.id}")
     if shell_session:
-        _check_free(found)
-        enter_session(found)
+        _enter(found.folder, found.journal, lambda: found, beside=_is_in(found))
     return Run(found.journal, found.folder, found.id)  # never the object that owns it, which would end it
 
 
-def _check_free(run: Run) -> None:
-    before = _shells_run(run.folder, run.journal)
-    if before not in (None, run.id):
-        raise Conflict(f"run {before} is active here", hint="trk detach or trk end")
+def _is_in(run: Run) -> bool:
+    """Whether the shells are in this run already."""
+    return session.active_run_id(run.folder, run.journal) == run.id
 
 
 def detach() -> str:
@@ -362,14 +372,15 @@ def resume(run: str, *, shell_session: bool = False) -> Run:
     and Conflict when it has not ended or the shells are in another run.
     """
     found = need_run(run)
+
+    def reopen() -> Run:
+        write.set_status(found.journal, found.id, "RUNNING", write.now_ms())
+        return Run(found.journal, found.folder, found.id, owned=True)
+
     if shell_session:
-        _check_free(found)
-    write.set_status(found.journal, found.id, "RUNNING", write.now_ms())
-    reopened = Run(found.journal, found.folder, found.id, owned=True)
-    if shell_session:
-        enter_session(reopened)
-    else:
-        _adopt(reopened)
+        return _enter(found.folder, found.journal, reopen, beside=False)[0]
+    reopened = reopen()
+    _adopt(reopened)
     return reopened
 
 
@@ -380,6 +391,7 @@ def sync(
     timeout: float = delivery.DEFAULT_TIMEOUT_S,
     strict: bool = False,
     progress: delivery.Progress | None = None,
+    trouble: delivery.Trouble | None = None,
 ) -> list[RunRecord]:
     """Deliver what is pending: of every run, or of one; to every backend, or to one. At most `timeout` seconds.
 
@@ -397,11 +409,29 @@ def sync(
     waiting = [need_run(run).id] if run is not None else None
     concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
     if concerned:
-        delivery.deliver(journal, folder, concerned, backends=_only(to), timeout=timeout, progress=progress)
+        delivery.deliver(
+            journal, folder, concerned, backends=_only(to), timeout=timeout, progress=progress, trouble=trouble
+        )
     records = [record for run_id in concerned if (record := read.record(journal, run_id)) is not None]
     if strict:
-        delivery.check_delivered(records)
+        check_synced(run, to)
     return records
+
+
+def check_synced(run: str | None = None, to: str | None = None) -> None:
+    """Raise NotDelivered when anything is pending or rejected: of every run or of one, at every backend or at one."""
+    from trk.journal import cursors
+
+    found = find_journal()
+    if found is None:
+        return
+    journal = found[1]
+    if run is not None:
+        run_ids = [need_run(run).id]
+    else:
+        run_ids = [entry.run_id for entry in cursors.pending(journal)] + cursors.with_rejections(journal)
+    records = (read.record(journal, run_id) for run_id in dict.fromkeys(run_ids))
+    delivery.check_delivered([record for record in records if record is not None], to)
 
 
 def _only(backend: str | None) -> tuple[str, ...] | None:

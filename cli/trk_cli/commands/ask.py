@@ -18,7 +18,6 @@ from trk_cli.results import Column, Listing, Single
 
 DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status")
 LAST_LS_COLUMNS = ("started", "duration")  # the first to go on a narrow terminal: metrics are what is looked for
-MAX_LS_METRICS = 4  # columns of metrics that `ls` shows unasked
 
 
 def best(
@@ -126,13 +125,16 @@ def _head(name: str, unasked: bool) -> str:
 
 
 def _columns_for(records: Sequence[RunRecord]) -> list[str]:
-    """The columns shown unasked: the run's own, and the metrics that most runs have."""
+    """The columns shown unasked: the run's own, and the metrics, those of most runs first.
+
+    What a terminal has no room for is named below the table.
+    """
     counts: dict[str, int] = {}
     for record in records:
         for name in record.metrics:
             counts[name] = counts.get(name, 0) + 1
-    common = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_LS_METRICS]
-    return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in sorted(common)), *LAST_LS_COLUMNS]
+    common = sorted(counts, key=lambda name: (-counts[name], name))
+    return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in common), *LAST_LS_COLUMNS]
 
 
 _SHOWN = ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
@@ -192,7 +194,9 @@ def show(
     shape = options.shape(format, json, field, quiet)
     if named is not None and run is not None:
         raise UsageError("the run is named twice, as RUN and as --run")
-    found, record = library.locate(named or run, source=source, timeout=options.seconds(timeout), warn=output.warn)
+    found, record = library.locate(
+        named if named is not None else run, source=source, timeout=options.seconds(timeout), warn=output.warn
+    )
     form = output.run_json(record)
     if shape.format == "json" or field is not None or (quiet and shape.format is None):
         output.show(Single(form, ids=[record.run_id]), shape)

@@ -12,7 +12,7 @@ from trk import session
 from trk.errors import NotFound, UsageError
 from trk_cli import output
 from trk_cli.commands import options
-from trk_cli.results import Cell, Listing
+from trk_cli.results import Cell, Listing, Single
 
 HELP = Path(__file__).parent.parent / "help"
 
@@ -33,6 +33,8 @@ def config(
     folder = session.find_folder()
     if action == "trust":
         trusted = library.trust(folder)
+        if json:
+            output.show(Single({"trusted": [str(path) for path in trusted]}), shape)
         output.talk(f"trusted as they are now: {', '.join(map(str, trusted)) or 'no settings files here'}", quiet=quiet)
         return
     if action != "show":

@@ -10,6 +10,7 @@ import typer
 
 from trk import config, delivery, session, settings, tracker
 from trk.errors import NoActiveRun, UsageError
+from trk.journal import cursors
 from trk.records import RunRecord
 from trk.rules import shown
 from trk.run import Run
@@ -19,6 +20,7 @@ from trk_cli.results import Column, Listing, Single
 
 Named = Annotated[str, typer.Argument(metavar="RUN", help="The run: id, prefix, name or @last.")]
 Again = "May be given again."
+_WANDB = "For the W&B backend, when it is installed."
 
 
 def start(
@@ -43,9 +45,9 @@ def start(
         list[str] | None, typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args, as tags.")
     ] = None,
     mlflow_uri: Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")] = None,
-    wandb_project: Annotated[str | None, typer.Option("--wandb-project", metavar="NAME")] = None,
-    wandb_entity: Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME")] = None,
-    wandb_group: Annotated[str | None, typer.Option("--wandb-group", metavar="NAME")] = None,
+    wandb_project: Annotated[str | None, typer.Option("--wandb-project", metavar="NAME", help=_WANDB)] = None,
+    wandb_entity: Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME", help=_WANDB)] = None,
+    wandb_group: Annotated[str | None, typer.Option("--wandb-group", metavar="NAME", help=_WANDB)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until the backends have the run.")] = False,
     timeout: options.Timeout = "30",
     shell: Annotated[bool, typer.Option("--shell", help='For eval "$(…)": this shell alone is in the run.')] = False,
@@ -170,16 +172,34 @@ def end(
     """
     limit = options.seconds(timeout)
     ended = _end_status(status, failed, exit_code)
+    strict = strict or _strict_setting()  # a setting that can't be read is found before anything is done
     found = hot.find_run(run)
     found.finish(ended)
     if not no_wait:
         with progress.bar(quiet) as report:
-            delivery.deliver(found.journal, found.folder, [found.id], timeout=limit, progress=report)
+            delivery.deliver(
+                found.journal, found.folder, [found.id], timeout=limit, progress=report, trouble=_trouble(quiet)
+            )
     record = found.record
     output.talk(f"run {record.name} ({record.run_id}) {record.status}", quiet=quiet)
     _report([record], json, quiet, wanted=not no_wait)
-    if strict or _strict_setting():
+    _tell_others(found, quiet)
+    if strict:
         delivery.check_delivered([record])
+
+
+def _trouble(quiet: bool) -> delivery.Trouble | None:
+    """Says at once what the command is waiting for."""
+    if quiet:
+        return None
+    return lambda name, why: output.talk(f"{name}: {why}; trying again until the time is over")
+
+
+def _tell_others(run: Run, quiet: bool) -> None:
+    """Say what ended runs, such as this run's children, still wait for."""
+    others = {entry.run_id for entry in cursors.pending(run.journal, ended=True)} - {run.id}
+    if others:
+        output.talk(f"{len(others)} other ended runs are not delivered yet: trk sync", quiet=quiet)
 
 
 def _strict_setting() -> bool:
@@ -212,13 +232,14 @@ def sync(
     Example: trk sync --timeout 120
     """
     limit = options.seconds(timeout)
+    strict = strict or _strict_setting()
     with progress.bar(quiet) as report:
-        records = tracker.sync(run, to=to, timeout=limit, progress=report)
+        records = tracker.sync(run, to=to, timeout=limit, progress=report, trouble=_trouble(quiet))
     if not records:
         output.talk("nothing is pending", quiet=quiet)
     _report(records, json, quiet, wanted=True)
-    if strict or _strict_setting():
-        delivery.check_delivered(records)
+    if strict:
+        tracker.check_synced(run, to)
 
 
 def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool) -> None:
@@ -233,20 +254,12 @@ def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool)
 
 
 def _deliveries(records: Sequence[RunRecord], data: Any = None) -> Listing:
-    columns: list[Column | str] = [
-        Column("run", keep=True),
-        "backend",
-        "logged",
-        "delivered",
-        "pending",
-        "rejected",
-        "skipped",
-        "url",
-    ]
+    told = [Column(name, keep=True) for name in ("backend", "delivered", "pending", "rejected")]
+    columns: list[Column | str] = ["run", *told, "skipped", "logged", "url"]
     rows: list[list[Any]] = []
     for record in records:
         for name, state in record.backends.items():
-            counts = [state.logged, state.delivered, state.pending, state.rejected, state.skipped]
+            counts = [state.delivered, state.pending, state.rejected, state.skipped, state.logged]
             rows.append([record.run_id, name, *counts, state.url or ""])
     return Listing(columns, rows, data=data, empty="no backend is configured: the run is in the journal alone")
 
@@ -268,6 +281,25 @@ def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool
                 output.warn(f"{name} does not have {what} safe in the journal: trk sync")
 
 
+def _run_with_status(named: str | None) -> Run:
+    """The run to tell of. Raises NoActiveRun that says what is pending without one."""
+    try:
+        found = hot.find_run(named)
+        if named is not None or found.status == "RUNNING":
+            return found
+        raise NoActiveRun(f"the session's run {found.id} has ended ({found.status})", hint="trk start")
+    except NoActiveRun as error:
+        journal = session.existing_journal(session.find_folder())
+        waiting = cursors.pending(journal, ended=True) if journal is not None else []
+        if not waiting:
+            raise
+        rows, runs = sum(entry.logged - entry.cursor for entry in waiting), {entry.run_id for entry in waiting}
+        raise NoActiveRun(
+            f"{error.message}; {rows} rows of {len(runs)} ended runs are pending",
+            hint="trk sync, or trk status --run @last",
+        ) from None
+
+
 def status(
     run: options.Run = None,
     format: options.Format = None,  # noqa: A002 - the flag's name
@@ -280,9 +312,7 @@ def status(
     Example: trk status --field backends.mlflow.pending
     """
     shape = options.shape(format, json, field, quiet)
-    found = hot.find_run(run)
-    if run is None and found.status != "RUNNING":
-        raise NoActiveRun(f"the session's run {found.id} has ended ({found.status})", hint="trk start")
+    found = _run_with_status(run)
     record = found.record
     shown_as = {**output.run_json(record), "active": record.status == "RUNNING"}
     shown_as["session"] = session.session_path(found.folder)

@@ -194,6 +194,8 @@ STATUS_RULES: Mapping[int, Rule] = {
     425: _rule(BackendUnavailable, "it asks to come again (HTTP 425)"),
     429: _rule(BackendUnavailable, "it asks to slow down (HTTP 429)"),
 }
+# A proxy's or a login page's 400 says nothing of the rows: to take it for MLflow's would reject them for good.
+_NOT_MLFLOWS = _rule(BackendUnavailable, "something in between answered (HTTP {status}): {own}")
 _SERVER_FAULT = _rule(BackendUnavailable, "it failed (HTTP {status}): {own}")
 
 
@@ -225,6 +227,8 @@ def from_status(
 ) -> BackendError | None:
     """The trk error for an HTTP answer whose number says enough; None for one that has to be read."""
     rule = _SERVER_FAULT if status >= 500 else STATUS_RULES.get(status)
+    if rule is None and 400 <= status < 500 and status != 404 and '"error_code"' not in text:
+        rule = _NOT_MLFLOWS
     if rule is None:
         return None
     error = _made(rule, uri, secrets, own=_message_in(text), status=str(status))

@@ -12,7 +12,7 @@ from trk.backends._mlflow_store import Store
 from trk.backends._mlflow_write import MODE_TAG
 from trk.errors import BackendError, BackendRefused, BackendRunGone, SourceUnavailable, UsageError
 from trk.records import MetricPoint, RunRecord, Status, from_ms
-from trk.rules import HUGE
+from trk.rules import HUGE, place
 
 RUN_TAG = "trk.run_id"
 PARENT_TAG = "mlflow.parentRunId"
@@ -205,7 +205,5 @@ def _value(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= HUGE else value
 
 
-def _place(point: MetricPoint) -> tuple[int, int, bool, float]:
-    """By (step, time, value), NaN below every number: compared as it is, it would leave the order to chance."""
-    is_number = point.value == point.value
-    return point.step, point.time_ms, is_number, point.value if is_number else 0.0
+def _place(point: MetricPoint) -> tuple[int, int, float]:
+    return point.step, point.time_ms, place(point.value)

@@ -162,7 +162,8 @@ class MlflowBackend:
             return self._experiment_deleted(experiment.name, experiment.experiment_id)
         return BackendRunGone(
             f"MLflow at {self._store.uri}: run {run.info.run_id} was deleted there",
-            hint=f"{self._command()} runs restore --run-id {run.info.run_id}",
+            hint=f"what is logged after this brings it back arrives: {self._command()} runs restore --run-id "
+            f"{run.info.run_id}",
         )
 
     def _experiment_deleted(self, name: str, experiment_id: str) -> BackendNeedsUser:

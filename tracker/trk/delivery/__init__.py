@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from trk.delivery.engine import Outcome, Progress, Session
+from trk.delivery.engine import Outcome, Progress, Session, Trouble
 from trk.errors import NotDelivered
 from trk.journal.db import Journal
 from trk.records import RunRecord
 
-__all__ = ["Outcome", "Progress", "check_delivered", "deliver"]
+__all__ = ["Outcome", "Progress", "Trouble", "check_delivered", "deliver"]
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -25,20 +25,24 @@ def deliver(
     backends: Collection[str] | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
     progress: Progress | None = None,
+    trouble: Trouble | None = None,
 ) -> Outcome:
     """Deliver what is pending of these runs (None: of all) to these backends (None: to all), for `timeout` seconds.
 
-    What a backend does not take in time stays pending; each backend's trouble is its own, kept with the run. Never
-    raises for a backend's failure.
+    What a backend does not take in time stays pending; each backend's trouble is its own, kept with the run, and
+    told to `trouble` (backend, why) when a failure is first tried again. Never raises for a backend's failure.
     """
-    return Session(journal, folder, run_ids, backends, progress).run(timeout)
+    return Session(journal, folder, run_ids, backends, progress, trouble).run(timeout)
 
 
-def check_delivered(records: Sequence[RunRecord]) -> None:
-    """Raise NotDelivered when any row of these runs is pending or rejected at any backend."""
+def check_delivered(records: Sequence[RunRecord], only: str | None = None) -> None:
+    """Raise NotDelivered when any row of these runs is pending or rejected, or a backend does not know the run yet.
+
+    `only` is the one backend that counts; None for all.
+    """
     for record in records:
         for name, state in record.backends.items():
-            if state.pending or state.rejected:
+            if only in (None, name) and (state.pending or state.rejected or state.run_id is None):
                 why = state.rejections[0].reason if state.rejections else state.last_error
                 raise NotDelivered(
                     f"run {record.run_id}: {name} has {state.delivered} of {state.logged} rows, "

@@ -44,6 +44,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 30.0, 3600.0
 CONFIRM_EVERY_S = 0.2
 
 Progress = Callable[[int, int], None]  # rows settled, rows in all
+Trouble = Callable[[str, str], None]  # backend, what is wrong with it
 T = TypeVar("T")
 
 
@@ -65,6 +66,7 @@ class Session:
         run_ids: Collection[str] | None,
         only: Collection[str] | None,
         progress: Progress | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         self.journal = journal
         self.stop = threading.Event()
@@ -72,6 +74,7 @@ class Session:
         self._run_ids = run_ids
         self._only = only
         self._progress = progress
+        self._trouble = trouble
         self._counting = threading.Lock()
         self._settled = self._goal = 0
         self._busy = False
@@ -112,6 +115,7 @@ class Session:
         try:
             if not lock.acquire(deadline):
                 self._busy = True
+                cursors.unanswered(self.journal, self._waiting(), "another process was delivering at that time")
                 return
             waiting = self._waiting()  # again: whoever held the lock may have delivered it
             self._goal = sum(entry.logged - entry.cursor for entry in waiting)
@@ -125,6 +129,11 @@ class Session:
             self.failed(error)
         finally:
             lock.release()
+
+    def troubled(self, backend: str, why: str) -> None:
+        """Tell who watches what keeps a backend from going on."""
+        if self._trouble is not None:
+            self._trouble(backend, why)
 
     def settled(self, rows: int) -> None:
         """Count rows as settled, for who watches."""
@@ -169,6 +178,7 @@ class _Worker(threading.Thread):
         self._backend_name = name
         self._target = target
         self._entries = entries
+        self._tried_again = False
         self._settled: set[int] = set()  # runs that are through, or have a failure of their own
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BackendUnavailable),
@@ -317,6 +327,9 @@ class _Worker(threading.Thread):
     def _note(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, BackendError):
+            if not self._tried_again:
+                self._session.troubled(self._backend_name, _words(error))
+            self._tried_again = True
             self._failed(error)
 
     def _failed(self, error: BackendError) -> None:

@@ -25,20 +25,46 @@ class Pending:
 
 
 def pending(
-    journal: Journal, run_ids: Collection[str] | None = None, backends: Collection[str] | None = None
+    journal: Journal,
+    run_ids: Collection[str] | None = None,
+    backends: Collection[str] | None = None,
+    *,
+    ended: bool = False,
 ) -> list[Pending]:
-    """Everything that waits to be delivered, oldest run first. A run never opened at its backend waits too."""
+    """Everything that waits to be delivered, oldest run first; with `ended`, of ended runs only.
+
+    A run never opened at its backend waits too.
+    """
     found = journal.read(
         "SELECT run, run_id, backend, target, cursor, "
         "(SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS n "
-        "FROM deliveries d JOIN runs USING (run) WHERE cursor < n OR remote_id IS NULL "
-        "ORDER BY start_time, run_id, backend"
+        "FROM deliveries d JOIN runs USING (run) WHERE (cursor < n OR remote_id IS NULL) "
+        "AND (NOT ? OR status != 'RUNNING') ORDER BY start_time, run_id, backend",
+        (ended,),
     )
     return [
         entry
         for entry in (Pending(*columns) for columns in found)
         if (run_ids is None or entry.run_id in run_ids) and (backends is None or entry.backend in backends)
     ]
+
+
+def with_rejections(journal: Journal) -> list[str]:
+    """The ids of the runs of which some backend has rejected rows."""
+    found = journal.read(
+        "SELECT DISTINCT run_id FROM rejections JOIN runs USING (run) WHERE skipped = 0 ORDER BY start_time, run_id"
+    )
+    return [run_id for (run_id,) in found]
+
+
+def elsewhere(journal: Journal, backend: str, target: str) -> int:
+    """How many runs do not go to this target of this backend."""
+    count: int = journal.read(
+        "SELECT count(*) FROM runs WHERE NOT EXISTS "
+        "(SELECT 1 FROM deliveries d WHERE d.run = runs.run AND backend = ? AND target = ?)",
+        (backend, target),
+    )[0][0]
+    return count
 
 
 def cursor(journal: Journal, run: int, backend: str) -> int:

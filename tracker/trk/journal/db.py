@@ -162,7 +162,7 @@ def _make_current(connection: Connection, version: int, path: str) -> None:
             hint="pip install --upgrade trk-ml",
         )
     if version == 0:
-        raise JournalError(f"{path} is not a journal of trk", hint=f"move it away: mv {path} {path}.broken")
+        raise JournalError(f"{path} is not a journal of trk", hint=f"keep it and start a new one: {_aside(path)}")
     schema.migrate(connection, version)
 
 
@@ -176,16 +176,33 @@ def _make(path: str) -> None:
         schema.migrate(connection, 0)
         connection.close()
         os.chmod(draft, 0o600)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another process was first; its journal is as good
+        _put_in_place(draft, path)
     except (SqliteError, OSError) as error:
         raise explained(error, path) from error
     finally:
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(draft + suffix):
                 os.remove(draft + suffix)
+
+
+def _put_in_place(draft: str, path: str) -> None:
+    """Make the draft the journal, unless another process was first: its journal is as good."""
+    import fcntl
+
+    with open(path + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return
+        for suffix in ("-wal", "-shm"):
+            # What is left of a journal that was moved away: SQLite would play it into the new one.
+            if os.path.exists(path + suffix):
+                os.replace(path + suffix, f"{path}.left{suffix}")
+        os.rename(draft, path)
+
+
+def _aside(path: str) -> str:
+    """The command that moves a journal away together with its log, which holds its newest rows."""
+    return f"mv {path} {path}.broken; mv {path}-wal {path}.broken-wal"
 
 
 def explained(error: BaseException, path: str) -> TrkError:
@@ -208,7 +225,7 @@ def explained(error: BaseException, path: str) -> TrkError:
         return JournalError(f"the journal {path} can't be written: {text}", hint=f"ls -ld {folder}")
     if "not a database" in text or "malformed" in text or "no such table" in text:
         return JournalError(
-            f"the journal {path} is damaged ({text})", hint=f"keep it and start a new one: mv {path} {path}.broken"
+            f"the journal {path} is damaged ({text})", hint=f"keep it and start a new one: {_aside(path)}"
         )
     return JournalError(f"the journal {path}: {text}", hint=f"df -h {folder}; ls -l {folder}")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from trk.journal.db import Journal
 from trk.records import Delivery, Kind, MetricPoint, Rejection, Row, RunRecord, RunSpec, Status, from_ms
+from trk.rules import place
 
 PAGE = 5000  # rows per read
 RUNS_PAGE = 500  # stays under SQLite's oldest limit of 999 arguments
@@ -50,6 +51,12 @@ def run_settings(journal: Journal, run_id: str) -> Mapping[str, Any] | None:
     names = ("key_prefix", "step_metric", "experiment", "status", "parent_id", "name")
     found = journal.read(f"SELECT {', '.join(names)} FROM runs WHERE run_id = ?", (run_id,))  # noqa: S608 - our names
     return dict(zip(names, found[0], strict=True)) if found else None
+
+
+def targets(journal: Journal, run_id: str) -> dict[str, Any]:
+    """Per backend, where a run goes."""
+    found = journal.read("SELECT backend, target FROM deliveries JOIN runs USING (run) WHERE run_id = ?", (run_id,))
+    return {backend: json.loads(target) for backend, target in found}
 
 
 def spec(journal: Journal, run: int, backend: str, parent_remote_id: str | None) -> RunSpec:
@@ -160,11 +167,7 @@ def points(journal: Journal, run_id: str, metric: str) -> list[MetricPoint]:
                 found.append(MetricPoint(run_id, metric, step, time_ms, to_float(json.loads(value)[metric])))
         if len(page) < PAGE:
             break
-    return sorted(found, key=lambda point: (point.step, point.time_ms, _ordered(point.value)))
-
-
-def _ordered(value: float) -> float:
-    return 0.0 if value != value else value
+    return sorted(found, key=lambda point: (point.step, point.time_ms, place(point.value)))
 
 
 def at_step(journal: Journal, run: int, step: int) -> dict[str, float]:
@@ -176,7 +179,7 @@ def at_step(journal: Journal, run: int, step: int) -> dict[str, float]:
         values = {key: value} if key is not None else json.loads(value)
         for name, text in values.items():
             number = to_float(text)
-            if name not in found or (time_ms, _ordered(number)) >= (found[name][0], _ordered(found[name][1])):
+            if name not in found or (time_ms, place(number)) >= (found[name][0], place(found[name][1])):
                 found[name] = (time_ms, number)
     return {name: value for name, (_, value) in sorted(found.items())}
 

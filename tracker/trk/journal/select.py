@@ -38,10 +38,8 @@ def resolve(journal: Journal, named: str) -> str:
         except UnicodeEncodeError:  # bytes of a command line that are no text
             raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls") from None
     found = _by_prefix(journal, named) if len(named) >= MIN_PREFIX and _ID_CHARS.issuperset(named) else []
-    if not found:
-        found = journal.read(
-            "SELECT run_id, name FROM runs WHERE name = ? ORDER BY start_time DESC, run_id DESC LIMIT 6", (named,)
-        )
+    if len(found) != 1:
+        found = _by_name(journal, named) or found  # a prefix of several is none
     if not found:
         raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls")
     if len(found) > 1:
@@ -71,6 +69,12 @@ def read_session(journal: Journal, text: str) -> tuple[object, str | None, Any] 
         (text,),
     )[0]
     return found
+
+
+def _by_name(journal: Journal, name: str) -> list[tuple[str, str]]:
+    return journal.read(
+        "SELECT run_id, name FROM runs WHERE name = ? ORDER BY start_time DESC, run_id DESC LIMIT 6", (name,)
+    )
 
 
 def _by_prefix(journal: Journal, prefix: str) -> list[tuple[str, str]]:

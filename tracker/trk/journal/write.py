@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from trk.errors import Conflict, NotFound, UsageError
-from trk.rules import MAX_STEP, check_name, is_ranked
+from trk.rules import MAX_STEP, check_name, is_ranked, place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,11 +140,6 @@ def _json_number(value: float) -> str:
     return '"NaN"' if value != value else ('"Infinity"' if value > 0 else '"-Infinity"')
 
 
-def _ordered(value: float | str) -> float:
-    """A value's place among others of the same step and time: NaN counts as 0, as in MLflow's stores."""
-    return 0.0 if value == "NaN" or value != value else float(value)
-
-
 def _update_live(rows: _Rows, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]) -> None:
     """Fold a point into the metric's live row: last by (step, time, value); extremes by value, then earliest."""
     step, time_ms, value = point
@@ -154,7 +149,7 @@ def _update_live(rows: _Rows, key: str, known: tuple[Any, ...] | None, point: tu
         rows.db.execute(_FIRST, (rows.run, key, step, time_ms, stored(value), *here, *here))
         return
     last, low, high = known[0:3], known[3:6], known[6:9]
-    if (step, time_ms, _ordered(value)) > (last[0], last[1], _ordered(last[2])):
+    if (step, time_ms, place(value)) > (last[0], last[1], place(float(last[2]))):
         last = (step, time_ms, stored(value))
     if ranked:
         if low[0] is None or here < low:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import time
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 from trk import config, rules, session
@@ -56,13 +57,18 @@ def best(
     if n < 1:
         raise UsageError(f"n must be 1 or more, not {n}")
     where = filters.parse(filter) if filter else None
+    deadline = time.monotonic() + timeout
     found = sources.choose(source, timeout=timeout, warn=warn)
-    experiment = narrowed(experiment)
-    scores, without = found.scores(metric, experiment, where, extremes=agg != "last")
-    if not scores:
-        raise _unknown_metric(found, metric, experiment, where)
-    direction = mode or _direction(found, metric, {score.experiment for score in scores})
-    return _ranked(found, scores, without, Best(metric, 0.0, 0, direction, agg), n)
+    place = narrowed(experiment)
+
+    def ask() -> Ranking:
+        scores, without = found.scores(metric, place, where, extremes=agg != "last")
+        if not scores:
+            raise _unknown_metric(found, metric, place, where)
+        direction = mode or _direction(found, metric, {score.experiment for score in scores})
+        return _ranked(found, scores, without, Best(metric, 0.0, 0, direction, agg), n)
+
+    return sources.within(found, deadline, ask)
 
 
 def _direction(source: Source, metric: str, experiments: Collection[str]) -> Mode:
@@ -135,11 +141,17 @@ def search(
         raise UsageError(f"status must be RUNNING, FINISHED, FAILED or KILLED, not {rules.shown(status)}")
     if n is not None and n < 0:
         raise UsageError(f"n must not be negative: {n}")
+    deadline = time.monotonic() + timeout
     found = sources.choose(source, timeout=timeout, warn=warn)
-    experiment = narrowed(experiment)
-    records = [r for r in found.search(experiment, where) if status is None or r.status == status]
-    if not records and experiment is not None and next(iter(found.search(experiment, None)), None) is None:
-        raise NotFound(f"experiment {experiment!r} has no runs (source {found.name})", hint="trk ls")
+    place = narrowed(experiment)
+
+    def ask() -> list[RunRecord]:
+        records = [r for r in found.search(place, where) if status is None or r.status == status]
+        if not records and place is not None and next(iter(found.search(place, None)), None) is None:
+            raise NotFound(f"experiment {place!r} has no runs (source {found.name})", hint="trk ls")
+        return records
+
+    records = sources.within(found, deadline, ask)
     if order is not None:
         records.sort(key=order.key)
     return records if n is None else records[:n]
@@ -164,11 +176,9 @@ def get_run(
 def locate(run: str | None, *, source: str | None, timeout: float, warn: Warn) -> tuple[Source, RunRecord]:
     """(source, run): `get_run` for who goes on to ask the source."""
     named = need_run(None).id if run in (None, "@") else str(run)
-    prefix, _, rest = named.partition(":")
-    if rest and prefix == "mlflow":
-        source = source or prefix
-    found = sources.choose(source, timeout=timeout, warn=warn)
-    return found, sources.find(found, named)
+    deadline = time.monotonic() + timeout
+    found = sources.choose(source or _source_of(named), timeout=timeout, warn=warn)
+    return found, sources.within(found, deadline, lambda: sources.find(found, named))
 
 
 def history(
@@ -181,17 +191,25 @@ def history(
 ) -> list[MetricPoint]:
     """Every point of one or several metrics, of one or several runs (left out: the active one), by (step, time, value).
 
-    Raises NotFound when a run has none of the metrics.
+    Raises NotFound for a metric that none of the runs has.
     """
     metrics = [metric] if isinstance(metric, str) else list(metric)
-    found = sources.choose(source, timeout=timeout, warn=warn)
-    points: list[MetricPoint] = []
-    for record in _records(found, run):
-        own = [point for name in metrics for point in found.history(record, name)]
-        if not own:
-            raise _no_points(record, metrics)
-        points += own
-    return points
+    deadline = time.monotonic() + timeout
+    found = sources.choose(source or _source_of(run), timeout=timeout, warn=warn)
+
+    def ask() -> tuple[list[RunRecord], list[tuple[RunRecord, str, list[MetricPoint]]]]:
+        records = _records(found, run)
+        return records, [(record, name, found.history(record, name)) for record in records for name in metrics]
+
+    records, histories = sources.within(found, deadline, ask)
+    had = {name for _, name, points in histories if points}
+    for name in metrics:
+        if name not in had:
+            raise _no_points(records, name)
+    for record, name, points in histories:
+        if not points:
+            warn(f"run {record.run_id} has no {name}")
+    return [point for _, _, points in histories for point in points]
 
 
 def _records(source: Source, run: str | Run | RunRecord | Sequence[str] | None) -> list[RunRecord]:
@@ -209,8 +227,15 @@ def _records(source: Source, run: str | Run | RunRecord | Sequence[str] | None) 
     return [sources.find(source, need_run(None).id if name == "@" else name) for name in named]
 
 
-def _no_points(record: RunRecord, metrics: Sequence[str]) -> NotFound:
-    known: Mapping[str, float] = record.metrics
-    near = difflib.get_close_matches(metrics[0], known, n=3, cutoff=0.5) or sorted(known)[:5]
-    hint = f"it has {', '.join(near)}" if near else "it has no metrics yet"
-    return NotFound(f"run {record.run_id} has no metric {' or '.join(metrics)}", hint=hint)
+def _source_of(run: object) -> str | None:
+    """The source that a handle such as `mlflow:<id>` names; None when the settings decide."""
+    named = run[0] if isinstance(run, (list, tuple)) and run else run
+    return "mlflow" if isinstance(named, str) and named.startswith("mlflow:") else None
+
+
+def _no_points(records: Sequence[RunRecord], metric: str) -> NotFound:
+    known = sorted({name for record in records for name in record.metrics})
+    near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5) or known[:5]
+    hint = f"there is {', '.join(near)}" if near else "there are no metrics yet"
+    who = f"run {records[0].run_id} has" if len(records) == 1 else "none of these runs has"
+    return NotFound(f"{who} {'no' if len(records) == 1 else 'the'} metric {metric}", hint=hint)

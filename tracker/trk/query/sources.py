@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from trk import backends, config, delivery, session
 from trk.backends.base import SearchableBackend
@@ -24,6 +26,7 @@ LOCAL = "local"
 HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
 
 Warn = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +289,38 @@ def _score(record: RunRecord, metric: str, points: Sequence[MetricPoint]) -> Sco
     )
 
 
+GRACE_S = 1.0  # what an answer under way may take beyond the time allowed
+
+
+def within(source: Source, deadline: float, ask: Callable[[], T]) -> T:
+    """What `ask` answers, until `deadline` (by time.monotonic). Raises SourceUnavailable when it takes longer.
+
+    The journal always answers. A server is asked from a thread, so that a call that an SDK does not give up can be
+    left behind.
+    """
+    if source.name == LOCAL:
+        return ask()
+    answers: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread of who asked
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="trk-question", daemon=True)
+    thread.start()
+    thread.join(max(deadline - time.monotonic(), 0.0) + GRACE_S)
+    if raised:
+        raise raised[0]
+    if not answers:
+        raise SourceUnavailable(
+            f"{source.name} did not answer in the time allowed", hint="--timeout, or --source local"
+        )
+    return answers[0]
+
+
 def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
     """The source to read from: the one named, else `TRK_SOURCE`'s, else the first backend that can search, else local.
 
@@ -303,6 +338,8 @@ def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
     backends.check_known(chosen)
     target = config.target(chosen, resolved)
     if journal is not None and folder is not None:
+        if others := cursors.elsewhere(journal, chosen, config.as_text(target)):
+            warn(f"{others} runs of this journal do not go to this {chosen}: --source local shows them")
         _deliver_pending(journal, folder, chosen, config.as_text(target), timeout, warn)
     return BackendSource(_connected(chosen, target), journal)
 
