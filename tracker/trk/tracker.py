@@ -378,7 +378,7 @@ def resume(run: str, *, shell_session: bool = False) -> Run:
         return Run(found.journal, found.folder, found.id, owned=True)
 
     if shell_session:
-        return _enter(found.folder, found.journal, reopen, beside=False)[0]
+        return _enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
     reopened = reopen()
     _adopt(reopened)
     return reopened

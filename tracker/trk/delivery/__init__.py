@@ -42,7 +42,8 @@ def check_delivered(records: Sequence[RunRecord], only: str | None = None) -> No
     """
     for record in records:
         for name, state in record.backends.items():
-            if only in (None, name) and (state.pending or state.rejected or state.run_id is None):
+            unknown = state.run_id is None and state.pending == state.logged
+            if only in (None, name) and (state.pending or state.rejected or unknown):
                 why = state.rejections[0].reason if state.rejections else state.last_error
                 raise NotDelivered(
                     f"run {record.run_id}: {name} has {state.delivered} of {state.logged} rows, "

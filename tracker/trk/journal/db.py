@@ -189,8 +189,9 @@ def _put_in_place(draft: str, path: str) -> None:
     """Make the draft the journal, unless another process was first: its journal is as good."""
     import fcntl
 
-    with open(path + ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         if os.path.exists(path):
             return
         for suffix in ("-wal", "-shm"):
@@ -198,6 +199,8 @@ def _put_in_place(draft: str, path: str) -> None:
             if os.path.exists(path + suffix):
                 os.replace(path + suffix, f"{path}.left{suffix}")
         os.rename(draft, path)
+    finally:
+        os.close(folder)
 
 
 def _aside(path: str) -> str:
