@@ -349,9 +349,9 @@ def test_every_rule_speaks_of_what_it_has() -> None:
 
 @pytest.mark.parametrize("status", [400, 402, 409, 418, 451])
 def test_what_a_proxy_answers_rejects_nothing(status: int) -> None:
-    error = from_status(status, {}, "<html>400 Bad Request, nginx</html>", "http://host:5000")
+    error = errors.from_status(status, {}, "<html>400 Bad Request, nginx</html>", "http://host:5000")
     assert isinstance(error, BackendUnavailable)
 
 
 def test_what_mlflow_itself_refuses_is_read() -> None:
-    assert from_status(400, {}, '{"error_code": "INVALID_PARAMETER_VALUE"}', "http://host:5000") is None
+    assert errors.from_status(400, {}, '{"error_code": "INVALID_PARAMETER_VALUE"}', "http://host:5000") is None
