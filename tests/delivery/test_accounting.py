@@ -163,7 +163,7 @@ class TestDeliveries(Deliveries.TestCase):
 
 # -- real processes, really killed --------------------------------------------------------------------------------
 
-ROWS = 2000
+ROWS = 8000  # enough that a quick deliverer is still under way when it is killed, however busy the machine
 
 
 @pytest.fixture
@@ -196,6 +196,11 @@ def syncing(arrivals: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         child.wait()
 
 
+def size(arrivals: Path) -> int:
+    """In bytes: reading the file would take the time in which the deliverer gets through."""
+    return arrivals.stat().st_size if arrivals.exists() else 0
+
+
 def numbers(arrivals: Path) -> list[int]:
     return [int(line.split()[1]) for line in arrivals.read_text().splitlines()] if arrivals.exists() else []
 
@@ -206,10 +211,10 @@ def test_a_deliverer_killed_again_and_again_loses_nothing(
     run, dice = pending(ROWS), random.Random(7)
     kills = 0
     while len(numbers(arrivals)) < ROWS and kills < 25:
-        before = len(numbers(arrivals))
+        before = size(arrivals)
         child = syncing()
-        more = dice.randrange(1, 400)
-        while len(numbers(arrivals)) < before + more and child.poll() is None:
+        more = dice.randrange(1, 8000)
+        while size(arrivals) < before + more and child.poll() is None:
             time.sleep(0.001)
         child.send_signal(signal.SIGKILL)
         child.wait()
