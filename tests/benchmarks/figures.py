@@ -40,7 +40,7 @@ def log_command_beside_curl(quick: bool) -> list[Result]:
         return []
     with project() as folder, MlflowServer(folder / "server") as server:
         output([TRK, "start", "-q"], folder)
-        post = _curl(server.uri, folder)
+        post = _curl(server.url, folder)
         measured = in_turn(lambda: seconds(LOG, folder), lambda: seconds(post, folder), 10 if quick else 40)
     return [_ratio("trk log-metric, whole process", "curl, one point to a local server", measured, 1.5, " (aim 1.0)")]
 
