@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trk.backends.base import Limits
 from trk.delivery.plan import Batch, batches
-from trk.records import Kind, Row
+from trk.records import FILES, Kind, Row
 
 NOW = 1_763_726_400_123
 PLAIN = (Kind.METRIC, Kind.PARAM, Kind.TAG)
@@ -90,16 +90,21 @@ def test_no_row_is_twice_in_one_batch(given: list[Row], within: Limits) -> None:
         assert len({row.n for row in batch.rows}) == len(batch.rows)
 
 
+def all_files(rows: Sequence[Row]) -> bool:
+    return all(row.kind in FILES for row in rows)
+
+
 @given(rows(), limits)
 def test_what_is_no_plain_value_goes_alone(given: list[Row], within: Limits) -> None:
     for batch in planned(given, within):
-        assert len(batch.rows) == 1 or not any(alone(row) for row in batch.rows)
+        assert len(batch.rows) == 1 or not any(alone(row) for row in batch.rows) or all_files(batch.rows)
 
 
 @given(rows())
 def test_neighbours_that_fit_go_together(given: list[Row]) -> None:
     for before, after in zip(found := planned(given), found[1:], strict=False):
-        assert alone(before.rows[-1]) or alone(after.rows[0])
+        last, first = before.rows[-1], after.rows[0]
+        assert (alone(last) or alone(first)) and not all_files((last, first))
 
 
 def as_mlflow_counts(batch: Batch) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -31,11 +31,62 @@ class Kind(StrEnum):
     SUMMARY = "summary"
     DEFINE = "define"
     STATUS = "status"
+    TABLE = "table"
+    HTML = "html"
+    TEXT = "text"
+    DICT = "dict"
+    IMAGE = "image"
+    FIGURE = "figure"
+    FILE = "file"
+    ARTIFACT = "artifact"
+    DELETE = "delete"
+    RESTORE = "restore"
+
+
+MEDIA = frozenset({Kind.HTML, Kind.TEXT, Kind.DICT, Kind.IMAGE, Kind.FIGURE})
+"""What is logged under a name, where the latest shows and the earlier ones are kept."""
+
+FILES = MEDIA | {Kind.FILE, Kind.ARTIFACT}
+"""Rows that carry files."""
 
 
 def from_ms(time_ms: int | None) -> datetime | None:
     """Milliseconds since 1970 as a UTC datetime; None stays None."""
     return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedFile:
+    """One file of a row.
+
+    `path` is its place inside the run, `size` its bytes, `sha256` their hash in hexadecimal; `local` is where the bytes
+    lie on this machine. A snapshot lies in the journal's blobs; a file that was logged without one has `changed_ns`,
+    its time of change in nanoseconds since 1970, by which it is known again. A reference has `uri` and no bytes here.
+    `earlier` is how often something was logged at this path before, `before` where the bytes of the last time lie.
+    """
+
+    path: str
+    size: int | None = None
+    sha256: str | None = None
+    local: str | None = None
+    changed_ns: int | None = None
+    uri: str | None = None
+    earlier: int = 0
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedTable:
+    """A whole table as it is delivered: `count` rows from one or many rows of the journal, in journal order.
+
+    `path` is its place inside the run. `rows` gives each row as a list of JSON values, beside `columns`, from the
+    beginning each time it is called.
+    """
+
+    path: str
+    columns: Sequence[str]
+    count: int
+    rows: Callable[[], Iterator[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +97,11 @@ class Row:
     have `key` and `text`; DELETE_TAG has `key`; a SUMMARY row is either a number (`step`, `values` with one entry)
     or JSON (`text`, `step` None); DEFINE has `key` and `text` (JSON of mode and step_metric); STATUS has `text`, a
     Status. `time_ms` is milliseconds since 1970.
+
+    A TABLE has its name as `key`, and, when it is handed to a backend, `table`. HTML, TEXT, DICT, IMAGE, FIGURE have
+    their name as `key` and one of `files`; an image of a series has `step`. A FILE has its path as `key`. An ARTIFACT
+    has a name as `key`, `files`, a `type` and a `version` from 0. A STATUS that ends a run has all `files` that the
+    run then has when it is handed to a backend. DELETE and RESTORE say nothing more.
     """
 
     n: int
@@ -55,6 +111,10 @@ class Row:
     step: int | None = None
     text: str | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+    files: tuple[LoggedFile, ...] = ()
+    table: LoggedTable | None = None
+    type: str | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +230,8 @@ class RunSpec:
 
     `target` is what was resolved for this backend when the run started (for mlflow: `tracking_uri`), never with a
     password. `parent_remote_id` is the parent's id at this backend. `remote_id` is the id found at an earlier
-    opening. `start_ms` is milliseconds since 1970.
+    opening. `start_ms` is milliseconds since 1970. A run that is `deleted` here may be so at the backend too: opening
+    it is then no error.
     """
 
     run_id: str
@@ -182,6 +243,7 @@ class RunSpec:
     parent_id: str | None = None
     parent_remote_id: str | None = None
     remote_id: str | None = None
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +254,59 @@ class RemoteRun:
     remote_id: str
     url: str | None = None
     experiment_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """One file, table or reference of a run, as a source knows it.
+
+    `path` is its place inside the run. `kind` is table, html, text, dict, image, figure, file or artifact; `name` is
+    what it was logged as. `size` is in bytes, `sha256` in hexadecimal; None where the source does not know. `step` is
+    that of an image of a series, `type` and `version` are those of a typed artifact, `uri` is where a reference
+    points. `rows` is the number of rows of a table, `n` the row of the journal that put it there.
+    """
+
+    run_id: str
+    path: str
+    kind: str
+    name: str
+    size: int | None = None
+    sha256: str | None = None
+    step: int | None = None
+    type: str | None = None
+    version: int | None = None
+    uri: str | None = None
+    rows: int | None = None
+    n: int | None = None
+
+
+Verdict = Literal["better", "worse", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricComparison:
+    """One metric side by side. Keys are run ids; a run without the metric has no entry.
+
+    `mode` is which direction is better, None when nobody says. `values` are last values. Against a baseline, and
+    without an entry for the baseline itself: `delta` is value - baseline; `relative` is delta / |baseline|, None
+    where that is not a finite number; `verdict` has no entry where it can't be said.
+    """
+
+    mode: Mode | None
+    values: Mapping[str, float]
+    delta: Mapping[str, float] = field(default_factory=dict)
+    relative: Mapping[str, float | None] = field(default_factory=dict)
+    verdict: Mapping[str, Verdict] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The answer of `compare`: the runs, the baseline's first, and their params and metrics by name.
+
+    `baseline` is the baseline's run id. `params` has the texts by run id; a run without the param has no entry.
+    """
+
+    baseline: str | None
+    runs: Sequence[RunRecord]
+    params: Mapping[str, Mapping[str, str]]
+    metrics: Mapping[str, MetricComparison]

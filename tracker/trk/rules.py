@@ -11,6 +11,8 @@ from trk.errors import UsageError
 MAX_NAME = 250  # characters in a metric, param, tag, run or experiment name
 MAX_NUMBER = 400  # characters of a number's text: beyond the longest exact decimal anyone prints
 MAX_TEXT = 10_000_000  # characters of a param, tag or summary text
+MAX_PATH = 1000  # characters of a path inside a run
+MAX_PART = 250  # bytes of one name in it: file systems take 255
 MAX_STEP = 2**63 - 1
 MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: what lies beyond is a unit mistaken, not a time
 SECONDS_BELOW = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973: nothing real is near
@@ -32,6 +34,9 @@ DOWN = frozenset(
     "ter wer".split()
 )
 
+RESERVED_FOLDER = "trk"  # in a run's artifacts: what trk itself keeps there
+
+_HEX = frozenset("0123456789abcdefABCDEF")
 _NAME_EXTRA = frozenset("_-. :/")
 _NO_NUMBERS = "cSUOMm"  # numpy's complex numbers, texts, objects and times: float() takes a part of them, or their days
 _NUMBER_CHARS = frozenset("0123456789+-.eE")
@@ -90,6 +95,44 @@ def _check_path_like(name: str, what: str) -> None:
             raise UsageError(f"{what} {shown(name)} begins with /")
         if any(part in ("", ".", "..") for part in name.split("/")) or name.startswith(".."):
             raise UsageError(f"{what} {shown(name)} is not a plain path: no empty part, no . and no ..")
+
+
+def check_artifact_path(path: str, what: str = "path") -> str:
+    """A place inside a run: names with / between them, at most 1,000 characters, nothing that climbs out.
+
+    What MLflow's server would take apart as an address is refused too (tried: it loses such files or finds them under
+    another name): `#`, `?`, `%20`, and a word before a colon. Raises UsageError naming the path and the rule.
+    """
+    if type(path) is not str:
+        path = _plain(path, what)
+    if not path or len(path) > MAX_PATH:
+        raise UsageError(f"{what} {shown(path)} has {len(path)} characters; 1 to {MAX_PATH} are allowed")
+    if not path.isprintable() or not _INVISIBLE.isdisjoint(path):
+        raise UsageError(f"{what} {shown(path)} has characters that can't be seen, or that are no text")
+    for char in "\\#?":
+        if char in path:
+            raise UsageError(f"{what} {shown(path)} has the character {char}, which no artifact path may have")
+    for part in path.split("/"):
+        _check_part(part, path, what)
+    if path == RESERVED_FOLDER or path.startswith(RESERVED_FOLDER + "/"):
+        raise UsageError(f"{what} {shown(path)} is reserved: the folder {RESERVED_FOLDER} is trk's own in every run")
+    return path
+
+
+def _check_part(part: str, path: str, what: str) -> None:
+    """One name of a path."""
+    if part in ("", ".", ".."):
+        raise UsageError(f"{what} {shown(path)} is not a plain path: no empty part, no . and no ..")
+    if part[0] == " " or part[-1] == " ":
+        raise UsageError(f"{what} {shown(path)} has a name that begins or ends with a space")
+    if len(part.encode()) > MAX_PART:
+        raise UsageError(f"{what} {shown(path)} has a name of more than {MAX_PART} bytes")
+    for piece in part.split("%")[1:]:
+        if len(piece) > 1 and _HEX.issuperset(piece[:2]):
+            raise UsageError(f"{what} {shown(path)} has %{piece[:2]}, which servers take for another character")
+    scheme, colon, _ = part.partition(":")
+    if colon and scheme[:1].isalpha() and scheme.isascii() and scheme.replace("-", "").replace("+", "").isalnum():
+        raise UsageError(f"{what} {shown(path)} has {scheme}: in it, which servers take for the begin of an address")
 
 
 def check_metric_name(name: str) -> str:

@@ -10,16 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from trk.records import MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+from trk.records import ArtifactRecord, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one call of `deliver` may carry: values per kind, and bytes of names and texts."""
+    """How much one call of `deliver` may carry: values per kind, and bytes of names and texts.
+
+    `files` is how many files neighbouring rows may have together; a row of more goes alone.
+    """
 
     metrics: int = 1000
     params: int = 100
     tags: int = 100
+    files: int = 32
     bytes: int = 800_000
 
 
@@ -41,7 +45,7 @@ class Backend(Protocol):
     def open(self, run: RunSpec) -> RemoteRun:
         """Find the run by its trk run id, or make it. Calling it again, after any crash, finds the same run.
 
-        Raises BackendRunGone when the run was made and then deleted.
+        Raises BackendRunGone when the run was made and then deleted, unless `run.deleted` says that trk did it.
         """
         ...
 
@@ -51,6 +55,10 @@ class Backend(Protocol):
 
     def deliver(self, run: RemoteRun, rows: Sequence[Row]) -> None:
         """Hand over rows, in order, within `limits`. Doing it again with the same rows changes nothing.
+
+        A TABLE row has the whole table, which takes the place of what was handed over of it before. The bytes of files
+        lie at their `local` and were checked against their hashes just now; of what is logged again at one path, the
+        latest shows. DELETE and RESTORE hide the run and bring it back.
 
         Either all of the rows take effect or BackendRefused is raised; then the deliverer hands over smaller parts,
         down to a single value.
@@ -89,4 +97,30 @@ class SearchableBackend(Protocol):
 
     def modes(self, experiment: str) -> Mapping[str, str]:
         """The directions (`max`, `min`) that were defined for metrics of an experiment."""
+        ...
+
+
+@runtime_checkable
+class ArtifactBackend(Protocol):
+    """A backend whose runs' files can be listed and fetched. All of these raise SourceUnavailable as above."""
+
+    name: str
+
+    def artifacts(self, run: RunRecord) -> list[ArtifactRecord]:
+        """What lies at each path of a run now, by path. `sha256` is None where the backend was not told one."""
+        ...
+
+    def fetch(self, run: RunRecord, path: str, to: str) -> None:
+        """Write the bytes at a path of a run into the file `to`. Raises NotFound when there is nothing."""
+        ...
+
+
+@runtime_checkable
+class DeletingBackend(Protocol):
+    """A backend that can delete runs which trk did not make, softly."""
+
+    name: str
+
+    def set_deleted(self, run_id: str, deleted: bool) -> None:
+        """Delete a run by the backend's own id, or restore it. Raises NotFound, SourceUnavailable."""
         ...

@@ -23,6 +23,7 @@ import tenacity
 
 from trk import backends
 from trk.backends.base import Backend
+from trk.delivery.content import Contents, rejection
 from trk.delivery.lock import DeliverLock
 from trk.delivery.plan import Batch, batches
 from trk.errors import (
@@ -161,6 +162,7 @@ class _Way:
     """
 
     run: int
+    contents: Contents
     cursor: int
     sent: int
     handed: int
@@ -230,7 +232,8 @@ class _Worker(threading.Thread):
     def _run(self, backend: Backend, entry: Pending) -> None:
         try:
             remote = self._open(backend, entry.run)
-            way = _Way(entry.run, entry.cursor, entry.cursor, entry.cursor)
+            contents = Contents(self._journal, entry.run, entry.logged)
+            way = _Way(entry.run, contents, entry.cursor, entry.cursor, entry.cursor)
             while way.sent < entry.logged and not self._session.stop.is_set():
                 self._page(backend, remote, way, entry.logged)
             while way.cursor < way.sent and not self._session.stop.wait(CONFIRM_EVERY_S):
@@ -263,10 +266,12 @@ class _Worker(threading.Thread):
     def _page(self, backend: Backend, remote: RemoteRun, way: _Way, logged: int) -> None:
         """Hand over the next rows, and move the cursor as far as they are known to have arrived."""
         rows = read.rows_after(self._journal, way.run, way.sent, min(PAGE, logged - way.sent))
-        skipped = [_rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
+        skipped = [rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
         left_out = {entry.n for entry in skipped}
         way.skipped += skipped
-        waiting = deque(batches([row for row in rows if row.n not in left_out], backend.limits))
+        ready, rejected = way.contents.prepared([row for row in rows if row.n not in left_out])
+        way.rejected += rejected
+        waiting = deque(batches(ready, backend.limits))
         while waiting:
             if self._session.stop.is_set():
                 return
@@ -277,7 +282,7 @@ class _Worker(threading.Thread):
                 if parts := _halves(batch):
                     waiting.extendleft(reversed(parts))
                     continue
-                way.rejected.append(_rejection(batch.rows[0], error.message))
+                way.rejected += way.contents.refused(batch.rows[0], error.message)
             else:
                 way.handed = batch.rows[-1].n
             way.sent = max(way.sent, batch.upto)
@@ -315,8 +320,9 @@ class _Worker(threading.Thread):
         """The run is gone at the backend: all that it does not have, it will never have."""
         cursor = cursors.cursor(self._journal, run, self._backend_name)
         while rows := read.rows_after(self._journal, run, cursor, PAGE):
-            rejected = [_rejection(row, error.message) for row in rows]
-            self._advance(_Way(run, cursor, cursor, cursor, rejected), rows[-1].n)
+            rejected = [rejection(row, error.message) for row in rows]
+            contents = Contents(self._journal, run, cursor)
+            self._advance(_Way(run, contents, cursor, cursor, cursor, rejected), rows[-1].n)
             cursor = rows[-1].n
 
     def _try(self, call: Callable[[], T]) -> T:
@@ -378,10 +384,6 @@ def _halves(batch: Batch) -> list[Batch]:
     values = iter(row.values.items())
     first = dict(islice(values, len(row.values) // 2))
     return [Batch((replace(row, values=first),), row.n - 1), Batch((replace(row, values=dict(values)),), batch.upto)]
-
-
-def _rejection(row: Row, reason: str) -> Rejection:
-    return Rejection(row.n, str(row.kind), row.key or ", ".join(row.values) or None, reason)
 
 
 def _words(error: BackendError) -> str:

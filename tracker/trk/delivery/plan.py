@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from trk.backends.base import Limits
-from trk.records import Kind, Row
+from trk.records import FILES, Kind, Row
 
 _PLAIN = frozenset({Kind.METRIC, Kind.PARAM, Kind.TAG})
 _POINT_BYTES = 120  # a metric as JSON, beside its name: value, timestamp, step and their keys
@@ -49,8 +49,11 @@ def _parts(row: Row, most: int) -> Iterator[Row]:
 
 
 def _joins(before: Row, row: Row) -> bool:
-    """Whether two neighbours may go in one call: what is not a plain value goes alone, to keep its place."""
-    return _is_plain(before) and _is_plain(row)
+    """Whether two neighbours may go in one call: plain values with each other, files with each other.
+
+    Anything else goes alone, to keep its place.
+    """
+    return (_is_plain(before) and _is_plain(row)) or (before.kind in FILES and row.kind in FILES)
 
 
 def _is_plain(row: Row) -> bool:
@@ -62,7 +65,7 @@ class _Load:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._metrics = self._params = self._tags = self._bytes = 0
+        self._metrics = self._params = self._tags = self._files = self._bytes = 0
 
     def _size(self, row: Row) -> int:
         if row.values:
@@ -77,6 +80,7 @@ class _Load:
             self._metrics + len(row.values) <= self._limits.metrics
             and self._params + (row.kind is Kind.PARAM) <= self._limits.params
             and self._tags + (row.kind is Kind.TAG) <= self._limits.tags
+            and self._files + len(row.files) <= self._limits.files
             and self._bytes + self._size(row) <= self._limits.bytes
         )
 
@@ -84,6 +88,7 @@ class _Load:
         self._metrics += len(row.values)
         self._params += row.kind is Kind.PARAM
         self._tags += row.kind is Kind.TAG
+        self._files += len(row.files)
         self._bytes += self._size(row)
 
 

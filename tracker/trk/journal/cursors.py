@@ -60,7 +60,7 @@ def with_rejections(journal: Journal) -> list[str]:
 def elsewhere(journal: Journal, backend: str, target: str) -> int:
     """How many runs do not go to this target of this backend."""
     count: int = journal.read(
-        "SELECT count(*) FROM runs WHERE NOT EXISTS "
+        "SELECT count(*) FROM runs WHERE deleted IS NULL AND NOT EXISTS "
         "(SELECT 1 FROM deliveries d WHERE d.run = runs.run AND backend = ? AND target = ?)",
         (backend, target),
     )[0][0]

@@ -7,13 +7,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from trk.journal.db import Journal
-from trk.records import Delivery, Kind, MetricPoint, Rejection, Row, RunRecord, RunSpec, Status, from_ms
+from trk.records import (
+    FILES,
+    Delivery,
+    Kind,
+    LoggedFile,
+    MetricPoint,
+    Rejection,
+    Row,
+    RunRecord,
+    RunSpec,
+    Status,
+    from_ms,
+)
 from trk.rules import place
 
 PAGE = 5000  # rows per read
 RUNS_PAGE = 500  # stays under SQLite's oldest limit of 999 arguments
 MAX_SHOWN = 1000  # rejections listed with a run; the count is of all
 
+_CONTENT = frozenset(str(kind) for kind in FILES)
+_ALIVE = "deleted IS NULL AND (?1 IS NULL OR experiment = ?1)"
 _RUN_COLUMNS = "run, run_id, name, experiment, status, start_time, end_time, parent_id, description"
 
 
@@ -25,11 +39,31 @@ def to_float(stored: Any) -> float:
 def row(columns: Sequence[Any]) -> Row:
     """A Row from (n, kind, time, key, step, value)."""
     n, kind, time_ms, key, step, value = columns
+    if step is None and kind in _CONTENT:
+        return _content(n, Kind(kind), time_ms, key, json.loads(value))
     if step is None:
         return Row(n, Kind(kind), time_ms, key, None, value)
     if key is None:
         return Row(n, Kind.METRIC, time_ms, None, step, None, {k: float(v) for k, v in json.loads(value).items()})
     return Row(n, Kind(kind), time_ms, key, step, None, {key: float(value)})
+
+
+def _content(n: int, kind: Kind, time_ms: int, key: str, value: Mapping[str, Any]) -> Row:
+    """A Row of files; where their bytes lie is told by `trk.journal.files`."""
+    files = tuple(
+        LoggedFile(**{name: f[name] for name in f if name != "source"}, local=f.get("source")) for f in value["files"]
+    )
+    return Row(
+        n,
+        kind,
+        time_ms,
+        key,
+        value.get("step"),
+        None,
+        files=files,
+        type=value.get("type"),
+        version=value.get("version"),
+    )
 
 
 def rows_after(journal: Journal, run: int, n: int, limit: int) -> list[Row]:
@@ -61,23 +95,27 @@ def targets(journal: Journal, run_id: str) -> dict[str, Any]:
 
 def spec(journal: Journal, run: int, backend: str, parent_remote_id: str | None) -> RunSpec:
     """What a backend needs to find or make the run."""
-    (run_id, name, experiment, start, description, parent_id, target, remote_id) = journal.read(
-        "SELECT run_id, name, experiment, start_time, description, parent_id, target, remote_id "
+    (run_id, name, experiment, start, description, parent_id, target, remote_id, deleted) = journal.read(
+        "SELECT run_id, name, experiment, start_time, description, parent_id, target, remote_id, "
+        # Until it is restored there, too, a run that was restored is still deleted at the backend.
+        "deleted IS NOT NULL OR EXISTS (SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore') "
         "FROM runs JOIN deliveries USING (run) WHERE run = ? AND backend = ?",
         (run, backend),
     )[0]
     return RunSpec(
-        run_id, name, experiment, start, json.loads(target), description, parent_id, parent_remote_id, remote_id
-    )
+        run_id, name, experiment, start, json.loads(target), description, parent_id, parent_remote_id, remote_id,
+        bool(deleted),
+    )  # fmt: skip
 
 
 def records(
     journal: Journal, experiment: str | None = None, among: Collection[int] | None = None
 ) -> Iterator[RunRecord]:
-    """The runs of an experiment (None: of all) that are `among` these (None: all), newest first, page by page."""
-    found = journal.read(
-        "SELECT run FROM runs WHERE ?1 IS NULL OR experiment = ?1 ORDER BY start_time DESC, run_id DESC", (experiment,)
-    )
+    """The runs of an experiment (None: of all) that are `among` these (None: all), newest first, page by page.
+
+    Not those that were deleted; nor are they in anything else here that goes over all runs.
+    """
+    found = journal.read(f"SELECT run FROM runs WHERE {_ALIVE} ORDER BY start_time DESC, run_id DESC", (experiment,))
     keys = [key for (key,) in found if among is None or key in among]
     for start in range(0, len(keys), RUNS_PAGE):
         yield from records_of(journal, keys[start : start + RUNS_PAGE])
@@ -191,22 +229,22 @@ def scores(journal: Journal, metric: str, experiment: str | None) -> list[tuple[
     """
     found = journal.read(
         "SELECT run, run_id, experiment, start_time, last, last_step, low, low_step, high, high_step "
-        "FROM metrics JOIN runs USING (run) WHERE key = ?1 AND (?2 IS NULL OR experiment = ?2)",
-        (metric, experiment),
+        f"FROM metrics JOIN runs USING (run) WHERE key = ?2 AND {_ALIVE}",
+        (experiment, metric),
     )
     return [(*row[:4], to_float(row[4]), *row[5:]) for row in found]
 
 
 def count_runs(journal: Journal, experiment: str | None) -> int:
     """How many runs there are."""
-    count: int = journal.read("SELECT count(*) FROM runs WHERE ?1 IS NULL OR experiment = ?1", (experiment,))[0][0]
+    count: int = journal.read(f"SELECT count(*) FROM runs WHERE {_ALIVE}", (experiment,))[0][0]
     return count
 
 
 def metric_names(journal: Journal, experiment: str | None) -> list[str]:
     """Every metric that any run has."""
     found = journal.read(
-        "SELECT DISTINCT key FROM metrics JOIN runs USING (run) WHERE ?1 IS NULL OR experiment = ?1 ORDER BY key",
+        f"SELECT DISTINCT key FROM metrics JOIN runs USING (run) WHERE {_ALIVE} ORDER BY key",
         (experiment,),
     )
     return [key for (key,) in found]
@@ -229,8 +267,8 @@ def field_values(
         table, column = tables[kind]
         found = journal.read(
             f"SELECT run, {column} FROM {table} JOIN runs USING (run) "  # noqa: S608 - names from the table above
-            "WHERE key = ?1 AND (?2 IS NULL OR experiment = ?2)",
-            (key, experiment),
+            f"WHERE key = ?2 AND {_ALIVE}",
+            (experiment, key),
         )
         result[kind, key] = {run: to_float(value) if kind == "metric" else value for run, value in found}
     return result
@@ -240,7 +278,7 @@ def run_columns(journal: Journal, experiment: str | None) -> dict[int, dict[str,
     """Each run's own columns (what a filter calls attributes); times in milliseconds since 1970."""
     names = ("run_id", "name", "experiment", "status", "start_time", "end_time")
     found = journal.read(
-        f"SELECT run, {', '.join(names)} FROM runs WHERE ?1 IS NULL OR experiment = ?1",  # noqa: S608 - our names
+        f"SELECT run, {', '.join(names)} FROM runs WHERE {_ALIVE}",  # noqa: S608 - our names
         (experiment,),
     )
     return {run: dict(zip(names, rest, strict=True)) for run, *rest in found}

@@ -3,6 +3,11 @@
 `rows` is append-only and keyed (run, n). The live tables beside it (runs, params, tags, metrics, definitions) are
 kept in the same transaction, so that readers always see them complete. A metric row holds one value (`key`,
 `value`) or several (`key` NULL, `value` a JSON object). NaN is the text 'NaN': SQLite turns a NaN into NULL.
+
+A row of a table or of files has a JSON object as its value (`trk.journal.content`). `files` lists, for each path inside
+a run, the rows that put something there, the largest `n` last; `tables` has each table's columns and how many rows it
+has; `versions` counts the artifacts that have a name. `runs.deleted` is when a run was deleted (NULL: it was not);
+`runs.external` is 1 for a run of another program that was attached to.
 """
 
 from __future__ import annotations
@@ -80,6 +85,40 @@ MIGRATIONS = (
         skipped INTEGER NOT NULL,
         PRIMARY KEY (run, backend, n)
     ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE runs ADD COLUMN deleted INTEGER;
+    ALTER TABLE runs ADD COLUMN external INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE files (
+        run INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        step INTEGER,
+        size INTEGER,
+        sha256 TEXT,
+        uri TEXT,
+        PRIMARY KEY (run, path, n)
+    ) WITHOUT ROWID;
+    CREATE TABLE tables (
+        run INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        columns TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (run, path)
+    ) WITHOUT ROWID;
+    CREATE TABLE versions (
+        run INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        experiment TEXT NOT NULL,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (run, n)
+    ) WITHOUT ROWID;
+    CREATE INDEX versions_by_name ON versions (experiment, name, version);
     """,
 )
 

@@ -62,12 +62,12 @@ def create_run(
         ).fetchone()[0]
         for backend, target in deliveries.items():
             db.execute("INSERT INTO deliveries (run, backend, target) VALUES (?, ?, ?)", (run, backend, target))
-        rows = _Rows(db, run, "RUNNING", 0)
+        rows = Rows(db, run, "RUNNING", 0)
         _append_tags(rows, first_tags, fields["start_time"])
         _append_params(rows, first_params, fields["start_time"], "error")
 
 
-class _Rows:
+class Rows:
     """The rows of a run inside a transaction: `n` is the last one's number."""
 
     __slots__ = ("db", "n", "run", "status")
@@ -85,16 +85,17 @@ class _Rows:
         return self.n
 
 
-def _rows(db: Connection, run_id: str) -> _Rows:
+def any_rows(db: Connection, run_id: str) -> Rows:
+    """The rows of a run that is there, open or not."""
     found = db.execute(_FIND, (run_id,)).fetchone()
     if found is None:
         raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
-    return _Rows(db, *found)
+    return Rows(db, *found)
 
 
-def _open_rows(db: Connection, run_id: str) -> _Rows:
+def open_rows(db: Connection, run_id: str) -> Rows:
     """The rows of a run that is there and open."""
-    rows = _rows(db, run_id)
+    rows = any_rows(db, run_id)
     if rows.status != "RUNNING":
         raise Conflict(f"run {run_id} has ended ({rows.status})", hint=f"trk resume {run_id}")
     return rows
@@ -108,7 +109,7 @@ def metrics(
     A step left out is the largest step of these metrics in the run plus one, from 0.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        rows = _open_rows(db, run_id)
+        rows = open_rows(db, run_id)
         live = {key: db.execute(_LIVE, (rows.run, key)).fetchone() for key in values}
         if step is None:
             step = _next_step(live.values())
@@ -140,7 +141,7 @@ def _json_number(value: float) -> str:
     return '"NaN"' if value != value else ('"Infinity"' if value > 0 else '"-Infinity"')
 
 
-def _update_live(rows: _Rows, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]) -> None:
+def _update_live(rows: Rows, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]) -> None:
     """Fold a point into the metric's live row: last by (step, time, value); extremes by value, then earliest."""
     step, time_ms, value = point
     ranked = is_ranked(value)
@@ -168,10 +169,10 @@ def params(
     "suffix" the new value goes to `<key>_2`, `<key>_3`, …
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        return _append_params(_open_rows(db, run_id), values, time_ms, if_exists)
+        return _append_params(open_rows(db, run_id), values, time_ms, if_exists)
 
 
-def _append_params(rows: _Rows, values: Mapping[str, str], time_ms: int, if_exists: str) -> int | None:
+def _append_params(rows: Rows, values: Mapping[str, str], time_ms: int, if_exists: str) -> int | None:
     n = None
     for key, value in values.items():
         name = _param_name(rows.db, rows.run, key, value, if_exists)
@@ -218,7 +219,7 @@ def summary(
     """
     n, step = 0, None
     with journal.explaining, journal.lock, journal.begun() as db:
-        rows = _open_rows(db, run_id)
+        rows = open_rows(db, run_id)
         for key, value in values.items():
             if isinstance(value, tuple):
                 n, step = rows.append("summary", time_ms, key, None, value[0]), None
@@ -236,10 +237,10 @@ def summary(
 def tags(journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int) -> int:
     """A row per tag; returns the last one's number."""
     with journal.explaining, journal.lock, journal.begun() as db:
-        return _append_tags(_open_rows(db, run_id), values, time_ms)
+        return _append_tags(open_rows(db, run_id), values, time_ms)
 
 
-def _append_tags(rows: _Rows, values: Mapping[str, str], time_ms: int) -> int:
+def _append_tags(rows: Rows, values: Mapping[str, str], time_ms: int) -> int:
     for key, value in values.items():
         rows.append("tag", time_ms, key, None, value)
         rows.db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (rows.run, key, value))
@@ -249,7 +250,7 @@ def _append_tags(rows: _Rows, values: Mapping[str, str], time_ms: int) -> int:
 def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
     """Take a tag away; returns the row's number. Raises NotFound when the run has no such tag."""
     with journal.explaining, journal.lock, journal.begun() as db:
-        rows = _open_rows(db, run_id)
+        rows = open_rows(db, run_id)
         gone = db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (rows.run, key)).fetchall()
         if not gone:
             raise NotFound(f"run {run_id} has no tag {key}", hint=f"trk show {run_id}")
@@ -259,7 +260,7 @@ def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
 def define(journal: Journal, run_id: str, key: str, mode: str | None, step_metric: str | None, time_ms: int) -> int:
     """Say which direction of a metric is better in the run's experiment, or which metric is its x-axis."""
     with journal.explaining, journal.lock, journal.begun() as db:
-        rows = _open_rows(db, run_id)
+        rows = open_rows(db, run_id)
         db.execute(
             "INSERT INTO definitions SELECT experiment, ?1, ?2, ?3 FROM runs WHERE run = ?4 "
             "ON CONFLICT DO UPDATE SET mode = coalesce(?2, mode), step_metric = coalesce(?3, step_metric)",
@@ -277,14 +278,16 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
     Raises NotFound, and Conflict when the run is in that state already.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        rows = _ended_rows(db, run_id) if status == "RUNNING" else _open_rows(db, run_id)
+        rows = _ended_rows(db, run_id) if status == "RUNNING" else open_rows(db, run_id)
         end = None if status == "RUNNING" else time_ms
         db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, rows.run))
         return rows.append("status", time_ms, None, None, status)
 
 
-def _ended_rows(db: Connection, run_id: str) -> _Rows:
-    rows = _rows(db, run_id)
+def _ended_rows(db: Connection, run_id: str) -> Rows:
+    rows = any_rows(db, run_id)
+    if db.execute("SELECT deleted FROM runs WHERE run = ?", (rows.run,)).fetchone()[0] is not None:
+        raise Conflict(f"run {run_id} is deleted", hint=f"trk restore {run_id}")
     if rows.status == "RUNNING":
         raise Conflict(f"run {run_id} has not ended", hint=f"trk attach {run_id}")
     return rows

@@ -1,0 +1,157 @@
+"""Rows of tables and files: what is written of them, in one transaction each, and what their JSON means.
+
+The bytes are in the blobs (`trk.journal.blobs`) before the row is written. Small pieces of tables stand in the row
+itself. A value is a JSON object:
+
+    table      {"columns": […], "rows": [[…], …]}, or {"columns": […], "sha256": "…", "size": …, "count": …}
+    others     {"files": [{"path", "size", "sha256", "source", "changed_ns", "uri"}, …], "step", "type", "version"}
+"""
+
+from __future__ import annotations
+
+import json
+
+from trk.errors import Conflict, UsageError
+from trk.journal import write
+from trk.rules import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from trk.journal.db import Journal
+    from trk.journal.write import Rows
+
+_FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+TABLE_END = ".json"  # MLflow's load_table goes by it
+
+
+def append_files(
+    journal: Journal,
+    run_id: str,
+    kind: str,
+    files: Sequence[Mapping[str, Any]],
+    name: str | None = None,
+    step: int | None = None,
+) -> int:
+    """A row for each file, all or none; returns the last one's number. `name` left out: each file's path.
+
+    Raises Conflict when the run has ended, or has something else at a path.
+    """
+    time_ms = write.now_ms()
+    with journal.explaining, journal.lock, journal.begun() as db:
+        rows = write.open_rows(db, run_id)
+        for file in files:
+            _check_place(rows, file["path"], kind)
+            key = file["path"] if name is None else name
+            rows.append(kind, time_ms, key, None, _packed(files=[file], step=step))
+            _list(rows, kind, key, [file], step)
+    return rows.n
+
+
+def append_artifact(
+    journal: Journal, run_id: str, name: str, type_: str, digest: str, files: Sequence[Mapping[str, Any]]
+) -> tuple[int, int]:
+    """A version of a named artifact; returns (row number, version).
+
+    Versions count up from 0 for each name of an experiment; the same content has the same version. The paths of the
+    files are put below `<name>/v<version>/`. Raises Conflict, also when the name is one of another type.
+    """
+    time_ms = write.now_ms()
+    with journal.explaining, journal.lock, journal.begun() as db:
+        rows = write.open_rows(db, run_id)
+        experiment = db.execute("SELECT experiment FROM runs WHERE run = ?", (rows.run,)).fetchone()[0]
+        version = _version(rows, experiment, name, type_, digest)
+        placed = [{**file, "path": f"{name}/v{version}/{file['path']}"} for file in files]
+        for file in placed:
+            _check_place(rows, file["path"], "artifact")
+        n = rows.append("artifact", time_ms, name, None, _packed(files=placed, type=type_, version=version))
+        _list(rows, "artifact", name, placed, None)
+        db.execute(
+            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (rows.run, n, experiment, name, version, type_, digest),
+        )
+    return n, version
+
+
+def _version(rows: Rows, experiment: str, name: str, type_: str, digest: str) -> int:
+    found = rows.db.execute(
+        "SELECT version, type, digest FROM versions WHERE experiment = ? AND name = ? ORDER BY version DESC",
+        (experiment, name),
+    ).fetchall()
+    if found and found[0][1] != type_:
+        raise Conflict(f"artifact {name} of this experiment is a {found[0][1]}, not a {type_}", hint="another --name")
+    same: list[int] = [version for version, _, known in found if known == digest]
+    return same[0] if same else (found[0][0] + 1 if found else 0)
+
+
+def append_table(
+    journal: Journal, run_id: str, name: str, columns: Sequence[str], part: Mapping[str, Any], count: int
+) -> int:
+    """Rows of a table; returns the row's number. `part` is {"rows": …} or {"sha256": …, "size": …, "count": …}.
+
+    The first call makes the table; from then on its columns are these, in any order. Raises UsageError for others.
+    """
+    time_ms = write.now_ms()
+    path = name + TABLE_END
+    with journal.explaining, journal.lock, journal.begun() as db:
+        rows = write.open_rows(db, run_id)
+        _check_place(rows, path, "table")
+        _check_columns(rows, name, path, columns)
+        n = rows.append("table", time_ms, name, None, _packed(columns=columns, **part))
+        db.execute(
+            "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4",
+            (rows.run, path, _json(columns), count),
+        )
+        db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
+    return n
+
+
+def _check_columns(rows: Rows, name: str, path: str, columns: Sequence[str]) -> None:
+    found = rows.db.execute("SELECT columns FROM tables WHERE run = ? AND path = ?", (rows.run, path)).fetchone()
+    known = json.loads(found[0]) if found is not None else columns
+    if set(known) != set(columns):
+        raise UsageError(
+            f"table {name} has the columns {_named(known)}, and these rows have {_named(columns)}",
+            hint="the same columns, or another --name",
+        )
+
+
+def _named(columns: Sequence[str]) -> str:
+    shown_ones = ", ".join(shown(column) for column in columns[:10])
+    return f"{shown_ones}, …" if len(columns) > 10 else shown_ones
+
+
+def _check_place(rows: Rows, path: str, kind: str) -> None:
+    """A path is a table or a file, and no folder: nothing else of the run may be there, above or below."""
+    found = rows.db.execute("SELECT kind FROM files WHERE run = ? AND path = ? LIMIT 1", (rows.run, path)).fetchone()
+    if found is not None:
+        if (found[0] == "table") == (kind == "table"):
+            return
+        raise Conflict(f"{path} is a {found[0]} of this run already", hint="another --name or --path")
+    at = path.find("/")
+    while at != -1:
+        if rows.db.execute("SELECT 1 FROM files WHERE run = ? AND path = ? LIMIT 1", (rows.run, path[:at])).fetchone():
+            raise Conflict(f"{path[:at]} is a file of this run, and no folder for {path}", hint="another path")
+        at = path.find("/", at + 1)
+    below = rows.db.execute(  # "0" follows "/"
+        "SELECT path FROM files WHERE run = ? AND path >= ? AND path < ? LIMIT 1", (rows.run, path + "/", path + "0")
+    ).fetchone()
+    if below is not None:
+        raise Conflict(f"{path} is a folder of this run: {below[0]} is in it", hint="another --name or --path")
+
+
+def _list(rows: Rows, kind: str, name: str, files: Sequence[Mapping[str, Any]], step: int | None) -> None:
+    rows.db.executemany(
+        _FILE,
+        [(rows.run, f["path"], rows.n, kind, name, step, f.get("size"), f.get("sha256"), f.get("uri")) for f in files],
+    )
+
+
+def _packed(**values: Any) -> str:
+    return _json({key: value for key, value in values.items() if value is not None})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,125 @@
+"""What a run has in tables and files: which, where their bytes lie, and what was there before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trk.journal import blobs, read
+from trk.journal.db import Journal
+from trk.records import MEDIA, ArtifactRecord, Kind, LoggedFile, LoggedTable, Row
+
+PARTS = 200  # rows of a table read at once, each of at most `trk.media.log.INLINE` bytes or of a blob
+
+
+def of_run(journal: Journal, run_id: str, *, earlier: bool = False) -> list[ArtifactRecord]:
+    """What lies at each path of a run now, by path; with `earlier` everything that ever did, oldest first."""
+    run = read.run_key(journal, run_id)
+    if run is None:
+        return []
+    found = journal.read(
+        "SELECT path, n, kind, name, step, size, sha256, uri, "
+        "(SELECT count FROM tables t WHERE t.run = f.run AND t.path = f.path), "
+        "(SELECT type FROM versions v WHERE v.run = f.run AND v.n = f.n), "
+        "(SELECT version FROM versions v WHERE v.run = f.run AND v.n = f.n) "
+        "FROM files f WHERE run = ? ORDER BY path, n",
+        (run,),
+    )
+    listed: dict[Any, ArtifactRecord] = {}
+    for path, n, kind, name, step, size, sha256, uri, rows, type_, version in found:
+        if kind == "table":
+            size = sha256 = None  # a part's, which is not the table's
+        key = (path, n) if earlier and kind != "table" else path
+        listed[key] = ArtifactRecord(run_id, path, kind, name, size, sha256, step, type_, version, uri, rows, n)
+    return list(listed.values())
+
+
+def newest(journal: Journal, run: int, upto: int) -> tuple[LoggedFile, ...]:
+    """The file that each path of a run has, of what was logged up to row `upto`; tables are left out."""
+    found = journal.read(
+        "SELECT path, size, sha256, uri, max(n) FROM files WHERE run = ? AND n <= ? AND kind != 'table' "
+        "GROUP BY path ORDER BY path",
+        (run, upto),
+    )
+    return tuple(LoggedFile(path, size, sha256, None, uri=uri) for path, size, sha256, uri, _ in found)
+
+
+def located(journal: Journal, run: int, row: Row) -> Row:
+    """A row with where its files' bytes lie, and, of what has a name, where those of the time before do."""
+    return replace(row, files=tuple(_located(journal, run, row, file) for file in row.files))
+
+
+def _located(journal: Journal, run: int, row: Row, file: LoggedFile) -> LoggedFile:
+    if file.local is None and file.sha256 is not None:
+        file = replace(file, local=blobs.path(journal, file.sha256))
+    if row.kind not in MEDIA:
+        return file
+    before = journal.read(
+        "SELECT sha256 FROM files WHERE run = ? AND path = ? AND n < ? ORDER BY n", (run, file.path, row.n)
+    )
+    if not before:
+        return file
+    last = before[-1][0]
+    return replace(file, earlier=len(before), before=blobs.path(journal, last) if last is not None else None)
+
+
+def table(journal: Journal, run: int, path: str, upto: int) -> tuple[LoggedTable, int]:
+    """A table of a run with all that was logged of it up to row `upto`; and the last row that is of it."""
+    parts = [
+        n
+        for (n,) in journal.read(
+            "SELECT n FROM files WHERE run = ? AND path = ? AND n <= ? AND kind = 'table' ORDER BY n",
+            (run, path, upto),
+        )
+    ]
+    columns = json.loads(journal.read("SELECT columns FROM tables WHERE run = ? AND path = ?", (run, path))[0][0])
+    count = sum(_count(value) for value in _values(journal, run, parts))
+    return LoggedTable(path, columns, count, lambda: _rows(journal, run, parts, columns)), parts[-1]
+
+
+def _values(journal: Journal, run: int, parts: Sequence[int]) -> Iterator[Any]:
+    for start in range(0, len(parts), PARTS):
+        page = parts[start : start + PARTS]
+        marks = ", ".join("?" * len(page))
+        for (text,) in journal.read(
+            f"SELECT value FROM rows WHERE run = ? AND n IN ({marks}) ORDER BY n",  # noqa: S608 - question marks
+            (run, *page),
+        ):
+            yield json.loads(text)
+
+
+def _count(value: Any) -> int:
+    return int(value["count"]) if "count" in value else len(value["rows"])
+
+
+def _rows(journal: Journal, run: int, parts: Sequence[int], columns: Sequence[str]) -> Iterator[list[Any]]:
+    for value in _values(journal, run, parts):
+        rows = value["rows"] if "rows" in value else _lines(blobs.path(journal, value["sha256"]))
+        if value["columns"] == columns:
+            yield from rows
+            continue
+        order = [value["columns"].index(column) for column in columns]
+        for row in rows:
+            yield [row[at] for at in order]
+
+
+def _lines(path: str) -> Iterator[list[Any]]:
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def file_of(journal: Journal, run_id: str, path: str, n: int | None = None) -> LoggedFile | None:
+    """The file at a path of a run: the latest, or that of row `n`; None when there is none."""
+    run = read.run_key(journal, run_id)
+    found = journal.read(
+        "SELECT n FROM files WHERE run = ? AND path = ? AND (?3 IS NULL OR n = ?3) AND kind != 'table' "
+        "ORDER BY n DESC LIMIT 1",
+        (run, path, n),
+    )
+    if run is None or not found:
+        return None
+    row = located(journal, run, read.rows_after(journal, run, found[0][0] - 1, 1)[0])
+    return next(file for file in row.files if file.path == path)
