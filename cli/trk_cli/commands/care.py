@@ -1,0 +1,72 @@
+"""doctor, ui: what is wrong here, and MLflow's UI on the right store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trk.errors import UsageError
+from trk.rules import shown
+from trk_cli import output
+from trk_cli.commands import options
+from trk_cli.results import Column, Listing
+
+
+def doctor(
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="SECONDS", help="How long all the checks together may take.")
+    ] = "5",
+    format: options.Format = None,  # noqa: A002 - the flag's name
+    json: options.Json = False,
+    field: options.Field = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only what is not as it should be; no talk.")] = False,
+) -> None:
+    """Look for what is wrong here, and say what mends it; changes nothing. Exit 1 when a check fails.
+
+    Example: trk doctor
+    """
+    from trk import checkup
+
+    shape = options.shape(format, json, field, quiet)
+    checks = checkup.doctor(options.seconds(timeout))
+    told = [check for check in checks if not quiet or check.state in ("warn", "fail")]
+    rows = [[check.name, check.state, check.found, check.mend] for check in told]
+    heads: list[Column | str] = [Column("check", keep=True), Column("state", keep=True), "found", "mend"]
+    forms = [dict(zip(("check", "state", "found", "mend"), row, strict=True)) for row in rows]
+    output.show(Listing(heads, rows, data=forms, empty="nothing is wrong"), shape)
+    counts = {state: sum(check.state == state for check in checks) for state in ("fail", "warn")}
+    if field is None:
+        output.talk(f"{len(checks)} checks; failed: {counts['fail']}, warnings: {counts['warn']}", quiet=quiet)
+    if counts["fail"]:
+        raise typer.Exit(1)
+
+
+def ui(
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[str | None, typer.Option("--port", metavar="N", help="Left out: 5000, or a free one.")] = None,
+    open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,  # noqa: A002 - the flag's name
+    run: options.Run = None,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="SECONDS", help="How long MLflow may take to start.")
+    ] = "60",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """MLflow's UI on the store that the runs go to. Prints its address; of a database it runs until Ctrl-C.
+
+    Example: trk ui --open
+    """
+    from trk_cli.ui import Wanted, show_ui
+
+    wanted = Wanted(host, _port(port), options.seconds(timeout), open, json, quiet)
+    code = show_ui(run, wanted)
+    if code:
+        raise typer.Exit(code)
+
+
+def _port(text: str | None) -> int | None:
+    number = options.count(text, "port")
+    if number is not None and not 0 < number < 65536:
+        raise UsageError(f"port {shown(text)} is not from 1 to 65535")
+    return number

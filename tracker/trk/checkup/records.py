@@ -1,0 +1,116 @@
+"""The journal and the session: whether they can be read, and what in them was forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+
+from trk import session, settings
+from trk.checkup.here import Finding, Here
+from trk.checkup.places import size
+from trk.errors import TrkError
+from trk.journal import health, select
+from trk.journal.write import now_ms
+
+LARGEST_CHECKED = 200_000_000  # bytes of a journal that are checked page by page
+LARGE_LOG = 100_000_000
+FORGOTTEN_MS = 24 * 3600 * 1000
+SHOWN = 5
+
+
+def journal(here: Here) -> Iterator[Finding]:
+    """Whether the journal opens, is of this version, and is whole."""
+    if here.journal is None:
+        yield "skip", "there is no journal yet", "trk start"
+        return
+    try:
+        with health.read_only(here.journal) as opened:
+            runs, running = health.counts(opened)
+    except health.Outdated as error:
+        yield "warn", f"{error.message}: the next command brings it up to date", error.hint
+        return
+    logged = health.log_size(here.journal)
+    found = f"{here.journal}: {runs} runs, {running} open, {size(_size(here.journal))}, log {size(logged)}"
+    damage, note = _checked(here)
+    if damage is not None:
+        whole = quote(f"{here.journal}.recovered")
+        yield "fail", f"{found}: it is damaged ({damage})", f"sqlite3 {quote(here.journal)} .recover | sqlite3 {whole}"
+    elif logged > LARGE_LOG:
+        yield "warn", f"{found}: somebody keeps the log from being folded in", f"lsof {quote(here.journal)}"
+    else:
+        yield "ok", f"{found}{note}", None
+
+
+def _checked(here: Here) -> tuple[str | None, str]:
+    """(what is damaged, how far that was looked for)."""
+    assert here.journal is not None
+    if _size(here.journal) + health.log_size(here.journal) > LARGEST_CHECKED:
+        return None, f", not checked page by page: over {size(LARGEST_CHECKED)}"
+    try:
+        # A part of the time: what is said of the journal has to be said in time.
+        return health.damage(here.journal, here.deadline - here.left * 0.2), ", whole"
+    except TimeoutError:
+        return None, ", not checked to its end in this time"
+
+
+def _size(path: str) -> int:
+    return Path(path).stat().st_size
+
+
+def session_file(here: Here) -> Iterator[Finding]:
+    """Whether the session can be read, and whether its runs are there and open."""
+    if here.folder is None:
+        yield "skip", "there is no session without a .trk folder", None
+        return
+    path = session.session_path(here.folder)
+    active = [str(run_id) for run_id in session.load(here.folder)["active"]]
+    stale = 0
+    if here.journal is not None:
+        with health.read_only(here.journal) as opened:
+            yield from _named_run(opened)
+            for run_id in active:
+                known = select.columns(opened, run_id)
+                if known is None or known["status"] != "RUNNING":
+                    stale += 1
+                    state = f"ended ({known['status']})" if known else "not in this journal"
+                    yield "warn", f"the session's run {run_id} is {state}", "trk detach"
+    if not stale:
+        yield "ok", f"{path}: {f'in run {active[-1]}' if active else 'in no run'}", None
+
+
+def _named_run(opened: health.ReadOnly) -> Iterator[Finding]:
+    """Whether the run that TRK_RUN names can be logged into."""
+    named = settings.env("TRK_RUN")
+    if named is None:
+        return
+    try:
+        known = select.columns(opened, select.resolve(opened, named))
+    except TrkError as error:
+        yield "fail", f"TRK_RUN: {error.message}", "unset TRK_RUN"
+        return
+    if known is not None and known["status"] != "RUNNING":
+        yield "warn", f"TRK_RUN names run {named}, which has ended ({known['status']})", "unset TRK_RUN"
+
+
+def open_runs(here: Here) -> Iterator[Finding]:
+    """Open runs that nobody logged into for a day, and that no session is in."""
+    if here.journal is None or here.folder is None:
+        yield "skip", "there is no journal yet", None
+        return
+    try:
+        held = {*session.load(here.folder)["active"]}
+    except TrkError:
+        held = set()  # the check of the session tells
+    with health.read_only(here.journal) as opened:
+        forgotten = [run for run in health.silent_runs(opened, now_ms() - FORGOTTEN_MS) if run[0] not in held]
+    if not forgotten:
+        yield "ok", "no run was left open", None
+        return
+    shown = ", ".join(f"{run_id} ({name})" for run_id, name in forgotten[:SHOWN])
+    more = f" and {len(forgotten) - SHOWN} more" if len(forgotten) > SHOWN else ""
+    yield (
+        "warn",
+        f"open, and silent for a day: {shown}{more}",
+        f"trk end --run {forgotten[0][0]} --status KILLED",
+    )
