@@ -54,6 +54,10 @@ def _wants_json(words: list[str]) -> bool:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words and words[0] == "__complete":  # a shell asks at a TAB
+        from trk_cli import complete
+
+        return complete.answer(words[1:])
     if words and words[0] in tokens.VERBS:
         from trk_cli import hot
 
@@ -74,9 +78,14 @@ def _fast_call(words: list[str], wanted: tuple[int, int | None]) -> tuple[dict[s
     least, most = wanted
     if not clean or len(positionals) < least or (most is not None and len(positionals) > most):
         return None
+    known = tokens.table(words[0])
     options: dict[str, Any] = {}
     for name, value in given:
-        options[name[2:].replace("-", "_")] = True if value is None else value
+        key = name[2:].replace("-", "_")
+        if known[name][2]:
+            options.setdefault(key, []).append(value)
+        else:
+            options[key] = True if value is None else value
     return options, positionals
 
 

@@ -9,7 +9,7 @@ import typer
 
 from trk.errors import UsageError
 from trk_cli import output
-from trk_cli.commands import ask, log, manage, session
+from trk_cli.commands import artifacts, ask, care, compare, completion, content, lifecycle, log, manage, session
 
 # Typer brings its own Click or uses the installed one; its usage errors all derive from this.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -54,12 +54,26 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (log.set_tags, "Set several tags."),
     (log.delete_tag, "Take a tag away."),
     (log.define_metric, "Say which direction of a metric is better."),
+    (content.log_table, "Log rows of a table."),
+    (content.log_html, "Log an HTML page."),
+    (content.log_text, "Log a text."),
+    (content.log_dict, "Log a JSON, YAML or TOML document."),
+    (content.log_image, "Log an image, alone or of a series."),
+    (content.log_figure, "Log a figure."),
+    (content.log_artifact, "Log files and folders."),
     (ask.best, "The best run by a metric."),
     (ask.ls, "Runs with their metrics."),
     (ask.show, "Everything about one run."),
     (ask.history, "The points of metrics."),
+    (artifacts.artifacts, "List or fetch files and tables."),
+    (compare.compare, "Runs side by side, against a baseline."),
+    (lifecycle.delete, "Delete runs; restore brings them back."),
+    (lifecycle.restore, "Bring deleted runs back."),
     (session.sync, "Deliver what is pending."),
     (manage.config, "Show settings and where they come from."),
+    (care.doctor, "What is wrong here, and what mends it."),
+    (care.ui, "MLflow's UI on the right store."),
+    (completion.completion, "Complete trk's words in bash, zsh, fish."),
     (manage.demo, "A small sweep on real data."),
     (manage.help_, "Explain exit-codes, json, sessions."),
 )

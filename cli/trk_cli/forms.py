@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any, TypeGuard
 
-    from trk.records import BestRun, Delivery, MetricPoint, RunRecord
+    from trk.records import ArtifactRecord, BestRun, Comparison, Delivery, MetricComparison, MetricPoint, RunRecord
 
 MAX_PATH = 1_000  # characters of a --field path
 _NEAR_PATH = 80  # characters up to which near names are looked for: the search is quadratic
@@ -117,6 +117,32 @@ def point_json(point: MetricPoint) -> dict[str, Any]:
         "time": iso(point.time),
         "value": number(point.value),
     }
+
+
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    """Runs side by side."""
+    return {
+        "baseline": found.baseline,
+        "runs": [run_json(run) for run in found.runs],
+        "params": {key: dict(texts) for key, texts in found.params.items()},
+        "metrics": {key: _metric_json(metric) for key, metric in found.metrics.items()},
+    }
+
+
+def _metric_json(metric: MetricComparison) -> dict[str, Any]:
+    return {
+        "mode": metric.mode,
+        "values": {run_id: number(value) for run_id, value in metric.values.items()},
+        "delta": {run_id: number(value) for run_id, value in metric.delta.items()},
+        "relative": dict(metric.relative),
+        "verdict": dict(metric.verdict),
+    }
+
+
+def artifact_json(found: ArtifactRecord) -> dict[str, Any]:
+    """One file or table of a run. `size` is in bytes; what does not apply or is not known is null."""
+    names = ("run_id", "path", "kind", "name", "size", "sha256", "step", "rows", "type", "version", "uri", "n")
+    return {name: getattr(found, name) for name in names}
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:

@@ -29,6 +29,13 @@ POSITIONALS: dict[str, tuple[int, int | None]] = {
     "set-tags": (1, None),
     "delete-tag": (1, 1),
     "define-metric": (1, 1),
+    "log-table": (0, 1),
+    "log-html": (1, 1),
+    "log-text": (0, 1),
+    "log-dict": (1, 1),
+    "log-image": (1, 1),
+    "log-figure": (1, 1),
+    "log-artifact": (0, None),
 }
 
 
@@ -141,6 +148,18 @@ def _define_metric(run: Run, options: Mapping[str, Any], words: Sequence[str]) -
     return run.define_metric(words[0], mode=options.get("mode"), step_metric=options.get("step_metric"))
 
 
+def _content(verb: str) -> Callable[[Run, Mapping[str, Any], Sequence[str]], Any]:
+    """The action of a verb that logs content: it is in a module of its own, which the others need not load."""
+
+    def act(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> Any:
+        from trk_cli import content
+
+        return content.ACTIONS[verb](run, options, words)
+
+    return act
+
+
+_CONTENT = ("log-table", "log-html", "log-text", "log-dict", "log-image", "log-figure", "log-artifact")
 _ACTIONS: dict[str, Callable[[Run, Mapping[str, Any], Sequence[str]], Any]] = {
     "log-metric": _log_metric,
     "log-metrics": _log_metrics,
@@ -151,6 +170,7 @@ _ACTIONS: dict[str, Callable[[Run, Mapping[str, Any], Sequence[str]], Any]] = {
     "set-tags": _set_tags,
     "delete-tag": _delete_tag,
     "define-metric": _define_metric,
+    **{verb: _content(verb) for verb in _CONTENT},
 }
 
 

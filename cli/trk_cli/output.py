@@ -12,11 +12,21 @@ import sys
 from trk.errors import TrkError, UsageError
 from trk.rules import shown
 from trk_cli import forms
-from trk_cli.forms import bare, best_json, delivery_json, escape, field, point_json, run_json
+from trk_cli.forms import (
+    artifact_json,
+    bare,
+    best_json,
+    comparison_json,
+    delivery_json,
+    escape,
+    field,
+    point_json,
+    run_json,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import Any, BinaryIO, TextIO
 
     from trk_cli.results import Column as Column
     from trk_cli.results import Listing as Listing
@@ -27,14 +37,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "artifact_json",
     "bare",
     "best_json",
+    "comparison_json",
     "delivery_json",
     "emit",
+    "emit_bytes",
     "error",
     "escape",
     "field",
     "is_terminal",
+    "overwrite",
     "page",
     "point_json",
     "run_json",
@@ -77,6 +91,14 @@ def error(raised: TrkError, as_json: bool = False) -> None:
         return
     hint = f" ({escape(raised.hint)})" if raised.hint else ""
     _say(f"trk: {escape(raised.message)}{hint}")
+
+
+def overwrite(line: str) -> None:
+    """Show a line on the terminal of stderr in place of the one that was shown so before."""
+    try:
+        _write(sys.stderr, f"\r\x1b[K{line}")
+    except OSError:
+        _let_go(sys.stderr)
 
 
 def show(result: Result, options: OutputOptions) -> None:
@@ -158,6 +180,30 @@ def emit(text: str) -> None:
     """Write to stdout. A reader that has gone is none to complain to; raises TrkError when it can't be written."""
     try:
         _write(sys.stdout, text)
+    except BrokenPipeError:
+        _let_go(sys.stdout)
+    except OSError as problem:
+        _let_go(sys.stdout)
+        raise TrkError(f"the answer can't be written to standard output: {problem.strerror}") from problem
+
+
+def emit_bytes(file: BinaryIO) -> None:
+    """Write the bytes of a file to stdout as they are; to a terminal only what is text, with nothing in it that acts.
+
+    Raises TrkError when they can't be written, UsageError for what is no text on a terminal.
+    """
+    if is_terminal():
+        try:
+            emit(escape(file.read().decode(), keep="\n\t"))
+        except UnicodeDecodeError:
+            raise UsageError("this is no text for a terminal", hint="-o FILE, or | another command") from None
+        return
+    if sys.stdout is None or sys.stdout.closed:
+        return
+    try:
+        while piece := file.read(1 << 20):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
     except BrokenPipeError:
         _let_go(sys.stdout)
     except OSError as problem:

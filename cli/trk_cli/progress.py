@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from trk.delivery import Progress
+from trk_cli import output
 
 
 @contextmanager
@@ -27,3 +28,18 @@ def bar(quiet: bool) -> Iterator[Progress | None]:
             shown.update(task, completed=settled, total=goal)
 
         yield report
+
+
+def bytes_shown(least: int) -> Callable[[int, int], None]:
+    """What a copy of bytes reports to: a line on stderr that is written over, and gone at the end of the file.
+
+    Files of fewer than `least` bytes show nothing. Rich would cost a log command more than most copies.
+    """
+
+    def report(done: int, total: int) -> None:
+        if total < least:
+            return
+        line = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if done < total else ""
+        output.overwrite(line)
+
+    return report

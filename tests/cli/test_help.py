@@ -21,7 +21,7 @@ FIRST = {
     "resume": "trk detach -q",
     "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
 }
-ELSEWHERE = {"demo": "tests/demo runs it"}
+ELSEWHERE = {"demo": "tests/demo runs it", "ui": "tests/cli/test_ui.py runs it"}
 
 
 def example(help_text: str) -> str:

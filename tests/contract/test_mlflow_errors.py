@@ -342,7 +342,7 @@ def test_a_message_is_one_short_line_without_statements_or_secrets() -> None:
 
 def test_every_rule_speaks_of_what_it_has() -> None:
     for rule in (*errors.RULES, *errors.STATUS_RULES.values()):
-        words = {"uri": "u", "own": "o", "found": "f", "status": "500"}
+        words = {"uri": "u", "own": "o", "found": "f", "package": "p", "status": "500"}
         assert rule.says.format(**words)
         assert rule.hint is None or rule.hint.format(**words)
 

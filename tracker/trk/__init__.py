@@ -11,6 +11,12 @@ Names are loaded when they are first used, so that `import trk` costs millisecon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from trk.attaching import attach as attach
+    from trk.attaching import detach as detach
+    from trk.attaching import resume as resume
+    from trk.checkup import doctor as doctor
+    from trk.deleting import delete as delete
+    from trk.deleting import restore as restore
     from trk.errors import (
         BackendError as BackendError,
     )
@@ -44,10 +50,16 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.query.artifacts import artifacts as artifacts
+    from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
     from trk.query.ask import get_run as get_run
     from trk.query.ask import history as history
     from trk.query.ask import search as search
+    from trk.query.compare import compare as compare
+    from trk.records import (
+        ArtifactRecord as ArtifactRecord,
+    )
     from trk.records import (
         Best as Best,
     )
@@ -55,7 +67,13 @@ if TYPE_CHECKING:
         BestRun as BestRun,
     )
     from trk.records import (
+        Comparison as Comparison,
+    )
+    from trk.records import (
         Delivery as Delivery,
+    )
+    from trk.records import (
+        MetricComparison as MetricComparison,
     )
     from trk.records import (
         MetricPoint as MetricPoint,
@@ -77,15 +95,6 @@ if TYPE_CHECKING:
         active_run as active_run,
     )
     from trk.tracker import (
-        attach as attach,
-    )
-    from trk.tracker import (
-        detach as detach,
-    )
-    from trk.tracker import (
-        resume as resume,
-    )
-    from trk.tracker import (
         start as start,
     )
     from trk.tracker import (
@@ -95,16 +104,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "trk.attaching": ("attach", "detach", "resume"),
+    "trk.checkup": ("doctor",),
+    "trk.deleting": ("delete", "restore"),
     "trk.errors": (
         "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
         "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
+    "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run", "history", "search"),
+    "trk.query.compare": ("compare",),
     "trk.records": (
-        "Best", "BestRun", "Delivery", "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status",
+        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "MetricComparison", "MetricPoint", "Ranking",
+        "Rejection", "RunRecord", "Status",
     ),
     "trk.run": ("Run",),
-    "trk.tracker": ("active_run", "attach", "detach", "resume", "start", "sync"),
+    "trk.tracker": ("active_run", "start", "sync"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

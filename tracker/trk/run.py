@@ -15,7 +15,7 @@ from trk.journal.write import now_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Literal, Self
 
@@ -197,6 +197,96 @@ class Run:
         rules.check_name(f"trk.mode.{name}", "metric name")  # as MLflow keeps it, which takes 250 characters
         return write.define(self.journal, self.id, name, mode, step_metric, now_ms())
 
+    def log_table(
+        self,
+        name: str,
+        data: object,
+        columns: Sequence[str] | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the word of the command line
+    ) -> int:
+        """Log rows of a table; returns the row number. Rows of further calls, of any process, are appended.
+
+        `data` is a DataFrame, a mapping of columns to lists, a list of mappings, a list of rows beside `columns`, or
+        the path of a CSV, TSV, JSON, JSONL or Parquet file (`type` says which, when its ending does not). Types are
+        kept. Raises UsageError for other columns than the table has, for ragged rows and what is not JSON.
+        """
+        from trk.media import log, tables
+
+        if isinstance(data, str) or hasattr(data, "__fspath__"):
+            return log.table(self, name, tables.read_file(os.fsdecode(data), type=type, columns=columns))[0]
+        return log.table(self, name, tables.from_data(data, columns))[0]
+
+    def log_html(self, html: object, name: str | None = None) -> int:
+        """Log an HTML page; returns the row number. Logged again, it replaces the page, and the earlier one is kept.
+
+        `html` is HTML text or the path of a file; `name` left out is the file's, without its ending. Its path in the
+        run is `<name>.html`.
+        """
+        from trk.media import log
+
+        return log.html(self, log.given(html, "the HTML", "<"), name)
+
+    def log_text(self, text: object, name: str | None = None) -> int:
+        """Log a text (or, as a path-like object, a file); returns the row number. Again, it replaces the first.
+
+        Its path in the run is the name, with `.txt` when that has no ending.
+        """
+        from trk.media import log
+
+        return log.text(self, log.given(text, "the text"), name)
+
+    def log_dict(self, data: object, name: str | None = None) -> int:
+        """Log a mapping or list as JSON, or as YAML when the name ends so; returns the row number.
+
+        `data` may also be the path of a JSON, YAML or TOML file, which is kept as it is written.
+        """
+        from trk.media import log, objects
+
+        document, ending = objects.document(data, name)
+        return log.document(self, document, name, ending)
+
+    def log_image(self, image: object, name: str | None = None, step: int | None = None) -> int:
+        """Log an image; returns the row number. With a step it is one of a series under that name.
+
+        `image` is a path, the bytes of a file, Pillow's image, or an array (height, width[, channels]).
+        """
+        from trk.media import log, objects
+
+        return log.image(self, objects.image(image), name, None if step is None else rules.check_step(step))
+
+    def log_figure(self, figure: object, name: str | None = None) -> int:
+        """Log a figure of matplotlib or Plotly, or a PNG, SVG, PDF, Plotly JSON or HTML file; returns the row number.
+
+        Its path in the run is the name, with the ending of its kind.
+        """
+        from trk.media import log, objects
+
+        return log.figure(self, objects.figure(figure, name), name)
+
+    def log_artifact(
+        self,
+        *paths: str | os.PathLike[str],
+        path: str | None = None,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the word of the command line
+        reference: str | Sequence[str] = (),
+        snapshot: bool = True,
+    ) -> tuple[int, int | None]:
+        """Log files and folders as they are now; returns (last row number, version or None).
+
+        They go into the run below the folder `path`, each under its own name; of a folder that is named with a slash
+        at its end, what is in it. With `name` they are a version of an artifact of that name and `type` (model,
+        checkpoint, dataset, …): versions count up from 0 in the experiment, the same content is the same version.
+        `reference` are addresses of what stays where it is. Without `snapshot` the files are delivered in place, and
+        rejected if they have changed by then. Raises UsageError, and JournalError when there is no room for a copy.
+        """
+        from trk.media import log
+
+        references = [reference] if isinstance(reference, str) else reference
+        named = [os.fsdecode(one) for one in paths]
+        return log.artifact(self, named, path=path, name=name, type_=type, references=references, snapshot=snapshot)
+
     def end(
         self,
         status: str = "FINISHED",
@@ -209,7 +299,8 @@ class Run:
 
         `status` is FINISHED, FAILED or KILLED. Delivery takes at most `timeout` seconds; what is pending then stays
         in the journal for `trk.sync()`. `wait=False` does not deliver. With `strict` NotDelivered is raised when
-        anything is pending or rejected. Raises Conflict when the run has ended already.
+        anything is pending or rejected. Raises Conflict when the run has ended already. A run of another program is
+        delivered, left by the session, and stays open.
         """
         from trk import delivery
 
@@ -222,12 +313,20 @@ class Run:
         return record
 
     def finish(self, status: str = "FINISHED") -> None:
-        """End the run in the journal and take it out of the session, without delivering."""
-        from trk import session
+        """End the run in the journal and take it out of the session, without delivering.
 
-        if status not in STATUSES:
-            raise UsageError(f"status must be one of {', '.join(STATUSES)}, not {rules.shown(status)}")
-        write.set_status(self.journal, self.id, status, now_ms())
+        Another program's run, which was attached to, stays open: only the session leaves it.
+        """
+        from trk import session
+        from trk.journal import lifecycle
+
+        check_end(status)
+        if not lifecycle.is_external(self.journal, self.id):
+            write.set_status(self.journal, self.id, status, now_ms())
+        elif status != "FINISHED":
+            import warnings
+
+            warnings.warn(f"{status} is ignored: run {self.id} belongs to another program", stacklevel=2)
         session.remove(self.folder, self.id)
 
     def __enter__(self) -> Self:
@@ -249,6 +348,13 @@ class Run:
             self.finish("KILLED")  # who interrupts wants to be gone: what is pending waits for trk sync
         else:
             self.end("FAILED")
+
+
+def check_end(status: str) -> str:
+    """The status, if a run may end with it. Raises UsageError."""
+    if status not in STATUSES:
+        raise UsageError(f"status must be one of {', '.join(STATUSES)}, not {rules.shown(status)}")
+    return status
 
 
 def param_texts(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Starting, attaching, resuming and finding runs: what people call first."""
+"""Starting, finding and delivering runs: what people call first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trk import backends as known_backends
 from trk import config, delivery, rules, session, settings
 from trk.errors import Conflict, NoActiveRun, NotFound, TrkError
 from trk.ids import new_run_id
-from trk.journal import read, write
+from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
 from trk.journal.select import columns, resolve
 from trk.records import RunRecord
@@ -78,7 +78,7 @@ def start(
         capture=capture, command=sys.orig_argv, shell_session=shell_session, replace=replace,
     ).run  # fmt: skip
     if not shell_session:
-        _adopt(run)
+        adopt(run)
     return run
 
 
@@ -121,13 +121,13 @@ def create(
 
     replaced = None
     if shell_session:
-        run, replaced = _enter(folder, journal, make, beside=parent_id is not None, replace=replace)
+        run, replaced = enter(folder, journal, make, beside=parent_id is not None, replace=replace)
     else:
         run = make()
     return Started(run, resolved, folder if made else None, replaced)
 
 
-def _enter(
+def enter(
     folder: str, journal: Journal, make: Callable[[], Run], *, beside: bool, replace: bool = False
 ) -> tuple[Run, str | None]:
     """Make a run the one that the shells are in; returns it and the run that it replaced.
@@ -146,7 +146,8 @@ def _enter(
         run = make()
         if replace and before is not None:
             stack.pop()
-            write.set_status(journal, before, "KILLED", write.now_ms())
+            if not lifecycle.is_external(journal, before):  # another program's is left as it is
+                write.set_status(journal, before, "KILLED", write.now_ms())
         content["active"] = [run_id for run_id in stack if run_id != run.id] + [run.id]
         content.update(_kept(run))
         done.append((run, before if replace else None))
@@ -244,7 +245,7 @@ def _captured(kinds: Sequence[str], folder: str, command: Sequence[str]) -> dict
     return capture.collect(kinds, folder=str(project), environ=settings.environment(), command=command)
 
 
-def _adopt(run: Run) -> None:
+def adopt(run: Run) -> None:
     """Make a run this process's own: the one that worker threads fall back to, ended at exit if nobody did."""
     if os.getpid() not in _watched:
         if not _watched:
@@ -319,7 +320,7 @@ def active_run() -> Run | None:
 
 
 def need_run(named: str | None = None) -> Run:
-    """The run that `named` (id, prefix, name, `@`, `@last`) means, else the active one.
+    """The run that `named` (id, prefix, name, `@`, `@last`, `mlflow:<id>`) means, else the active one.
 
     Raises NoActiveRun, NotFound, and UsageError when several runs are meant.
     """
@@ -333,55 +334,6 @@ def need_run(named: str | None = None) -> Run:
         raise NotFound(f"there is no run {named!r}: no .trk folder here", hint="trk start, or set TRK_DIR")
     folder, journal = found
     return Run(journal, folder, resolve(journal, named))
-
-
-def attach(run: str | None = None, *, shell_session: bool = False) -> Run:
-    """An existing run that is still open, to log into; it is left open at the end of a `with` block.
-
-    `run` is an id, a unique prefix of four or more characters, a name, `@` or `@last`; left out it is `TRK_RUN`'s or
-    the session's. With `shell_session` the directory's shells are in it from now on. Raises NotFound, NoActiveRun,
-    and Conflict when the run has ended (`trk.resume` reopens it) or the shells are in another run.
-    """
-    found = need_run(run)
-    if (status := found.status) != "RUNNING":
-        raise Conflict(f"run {found.id} has ended ({status})", hint=f"trk resume {found.id}")
-    if shell_session:
-        _enter(found.folder, found.journal, lambda: found, beside=_is_in(found))
-    return Run(found.journal, found.folder, found.id)  # never the object that owns it, which would end it
-
-
-def _is_in(run: Run) -> bool:
-    """Whether the shells are in this run already."""
-    return session.active_run_id(run.folder, run.journal) == run.id
-
-
-def detach() -> str:
-    """Take the innermost run out of the shells' session and leave it as it is; returns its id. Raises NoActiveRun."""
-    found = find_journal()
-    run_id = session.active_run_id(*found) if found is not None else None
-    if found is None or run_id is None:
-        raise NoActiveRun("no run is active here", hint="trk start")
-    session.remove(found[0], run_id)
-    return run_id
-
-
-def resume(run: str, *, shell_session: bool = False) -> Run:
-    """Reopen an ended run of trk: its status becomes RUNNING again, and what is logged goes on after what is there.
-
-    With `shell_session` the directory's shells are in it from now on, else this process owns it. Raises NotFound,
-    and Conflict when it has not ended or the shells are in another run.
-    """
-    found = need_run(run)
-
-    def reopen() -> Run:
-        write.set_status(found.journal, found.id, "RUNNING", write.now_ms())
-        return Run(found.journal, found.folder, found.id, owned=True)
-
-    if shell_session:
-        return _enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
-    reopened = reopen()
-    _adopt(reopened)
-    return reopened
 
 
 def sync(
@@ -438,4 +390,4 @@ def _only(backend: str | None) -> tuple[str, ...] | None:
     return None if backend is None else (backend,)
 
 
-__all__ = ["active_run", "attach", "detach", "need_run", "resume", "start", "sync"]
+__all__ = ["active_run", "need_run", "start", "sync"]

@@ -96,6 +96,7 @@ def ls(
         str | None,
         typer.Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.lr,tags.stage,status."),
     ] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="The deleted ones, from the journal alone.")] = False,
     source: options.Source = None,
     timeout: options.Timeout = "30",
     format: options.Format = None,  # noqa: A002 - the flag's name
@@ -110,7 +111,7 @@ def ls(
     shape = options.shape(format, json, field, quiet)
     records = library.search(
         filter, experiment=experiment, status=status.upper() if status else None, sort=sort,
-        n=options.count(n, "-n"), source=source, timeout=options.seconds(timeout), warn=output.warn,
+        n=options.count(n, "-n"), deleted=deleted, source=source, timeout=options.seconds(timeout), warn=output.warn,
     )  # fmt: skip
     names = _checked_columns(columns) if columns is not None else _columns_for(records)
     rows = [[_cell(record, name) for name in names] for record in records]

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from trk import config, delivery, session, settings, tracker
+from trk import attaching, config, delivery, session, settings, tracker
 from trk.errors import NoActiveRun, UsageError
-from trk.journal import cursors
+from trk.journal import cursors, lifecycle
 from trk.records import RunRecord
 from trk.rules import shown
-from trk.run import Run
+from trk.run import Run, check_end
 from trk_cli import hot, output, progress
 from trk_cli.commands import options
 from trk_cli.results import Column, Listing, Single
@@ -103,7 +103,9 @@ def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
     if started.new_folder is not None:
         output.talk(f"made {started.new_folder}", quiet=quiet)
     if started.replaced is not None:
-        output.talk(f"run {started.replaced} ended as KILLED", quiet=quiet)
+        theirs = lifecycle.is_external(run.journal, started.replaced)
+        fate = "belongs to another program and stays open" if theirs else "ended as KILLED"
+        output.talk(f"run {started.replaced} {fate}", quiet=quiet)
     backends = ", ".join(_place(name, resolved) for name in resolved.get("backends")) or "the journal alone"
     origin = resolved.values["backends"].origin
     output.talk(f"run {run.name} ({run.id}) in experiment {run.experiment} → {backends} ({origin})", quiet=quiet)
@@ -118,14 +120,25 @@ def _place(name: str, resolved: config.Settings) -> str:
     return f"{name} at {where}" if where else name
 
 
-def attach(run: Named, json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """Log into an existing, open run of trk from here on.
+def attach(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run: id, prefix, name; or mlflow:ID of another's.")],
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="SECONDS", help="How long the server may take to tell of mlflow:ID.")
+    ] = "30",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Log into an existing, open run from here on: one of trk, or mlflow:ID, which another program made and ends.
 
     Example: trk attach baseline
     """
-    if run.startswith(("mlflow:", "wandb:")):
-        raise UsageError("runs that trk did not make can't be attached to yet", hint="trk start, then log into that")
-    _tell_run(tracker.attach(run, shell_session=True), "attached to", json, quiet)
+    limit = options.seconds(timeout)
+    found = attaching.join(run, shell_session=True, timeout=limit, warn=output.warn)
+    if found.new_folder is not None:
+        output.talk(f"made {found.new_folder}", quiet=quiet)
+    _tell_run(found.run, "attached to", json, quiet)
+    if found.handle is not None:
+        output.talk(f"it is {found.handle}, of another program: trk end delivers and leaves it open", quiet=quiet)
 
 
 def detach(json: options.Json = False, quiet: options.Quiet = False) -> None:
@@ -133,7 +146,7 @@ def detach(json: options.Json = False, quiet: options.Quiet = False) -> None:
 
     Example: trk detach
     """
-    run_id = tracker.detach()
+    run_id = attaching.detach()
     _tell_run(tracker.need_run(run_id), "detached from", json, quiet)
 
 
@@ -142,7 +155,7 @@ def resume(run: Named, json: options.Json = False, quiet: options.Quiet = False)
 
     Example: trk resume @last
     """
-    _tell_run(tracker.resume(run, shell_session=True), "resumed", json, quiet)
+    _tell_run(attaching.resume(run, shell_session=True), "resumed", json, quiet)
 
 
 def _tell_run(run: Run, what: str, json: bool, quiet: bool) -> None:
@@ -168,27 +181,35 @@ def end(
 ) -> None:
     """End the active run and deliver it, for at most --timeout seconds; what is pending then stays in the journal.
 
+    A run of another program (trk attach mlflow:ID) is delivered and left, and stays open.
+
     Example: trap 'trk end --exit-code $?' EXIT
     """
     limit = options.seconds(timeout)
     ended = _end_status(status, failed, exit_code)
-    strict = strict or _strict_setting()  # a setting that can't be read is found before anything is done
+    strict = strict or strict_setting()  # a setting that can't be read is found before anything is done
     found = hot.find_run(run)
-    found.finish(ended)
+    theirs = lifecycle.is_external(found.journal, found.id)
+    if theirs and (status, failed, exit_code) != (None, False, None):
+        output.warn(
+            f"{check_end(ended)} is ignored: the end of {found.name} is for the program that made it", quiet=quiet
+        )
+    found.finish("FINISHED" if theirs else ended)
     if not no_wait:
         with progress.bar(quiet) as report:
             delivery.deliver(
-                found.journal, found.folder, [found.id], timeout=limit, progress=report, trouble=_trouble(quiet)
+                found.journal, found.folder, [found.id], timeout=limit, progress=report, trouble=trouble(quiet)
             )
     record = found.record
-    output.talk(f"run {record.name} ({record.run_id}) {record.status}", quiet=quiet)
+    fate = "belongs to another program and stays open" if theirs else record.status
+    output.talk(f"run {record.name} ({record.run_id}) {fate}", quiet=quiet)
     _report([record], json, quiet, wanted=not no_wait)
     _tell_others(found, quiet)
     if strict:
         delivery.check_delivered([record])
 
 
-def _trouble(quiet: bool) -> delivery.Trouble | None:
+def trouble(quiet: bool) -> delivery.Trouble | None:
     """Says at once what the command is waiting for."""
     if quiet:
         return None
@@ -202,7 +223,8 @@ def _tell_others(run: Run, quiet: bool) -> None:
         output.talk(f"{len(others)} other ended runs are not delivered yet: trk sync", quiet=quiet)
 
 
-def _strict_setting() -> bool:
+def strict_setting() -> bool:
+    """Whether the settings ask for --strict."""
     return bool(config.resolve(session.find_folder()).get("strict"))
 
 
@@ -232,9 +254,9 @@ def sync(
     Example: trk sync --timeout 120
     """
     limit = options.seconds(timeout)
-    strict = strict or _strict_setting()
+    strict = strict or strict_setting()
     with progress.bar(quiet) as report:
-        records = tracker.sync(run, to=to, timeout=limit, progress=report, trouble=_trouble(quiet))
+        records = tracker.sync(run, to=to, timeout=limit, progress=report, trouble=trouble(quiet))
     if not records:
         output.talk("nothing is pending", quiet=quiet)
     _report(records, json, quiet, wanted=True)

@@ -30,7 +30,8 @@ CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLF
 class Rule:
     """One line of the table. It fits when each of `causes`, `codes` and `pattern` that is given fits.
 
-    `says` and `hint` may use {uri}, {own} (MLflow's own words) and {found} (what the pattern's group caught).
+    `says` and `hint` may use {uri}, {own} (MLflow's own words), {found} (what the pattern's group caught) and
+    {package} (the package of the module that the pattern's group caught).
     """
 
     error: type[BackendError]
@@ -86,6 +87,25 @@ RULES = (
         "it answered with something that is not MLflow's",
         pattern=r"API request to endpoint was successful but the response body was not",
     ),
+    _rule(
+        BackendNeedsUser,
+        "its artifacts are reached through an MLflow server, and this is none",
+        "set MLFLOW_TRACKING_URI to the server's address",
+        pattern=r"When an mlflow-artifacts URI was supplied",
+    ),
+    _rule(
+        BackendNeedsUser,
+        "no package here reaches its artifact store: {own}",
+        pattern=r"Could not find a registered artifact repository",
+    ),
+    # What a disk says.
+    _rule(
+        BackendUnavailable,
+        "no space left: {own}",
+        causes="builtins.OSError",
+        pattern=r".*(No space left on device|Disk quota exceeded)",
+    ),
+    _rule(BackendRefused, causes="builtins.OSError", pattern=r".*File name too long"),
     # What the database under an embedded store says.
     _rule(
         BackendUnavailable,
@@ -152,8 +172,38 @@ RULES = (
     _rule(
         BackendNeedsUser,
         "a package is missing: {own}",
+        "pip install {package}, beside mlflow",
+        causes="builtins.ImportError",
+        pattern=r".*No module named '([\w.]+)'",
+    ),
+    _rule(
+        BackendNeedsUser,
+        "a package is missing: {own}",
         "install it beside mlflow",
         causes="builtins.ImportError",
+    ),
+    # What the SDKs of artifact stores raise.
+    _rule(
+        BackendNeedsUser,
+        "its artifact store wants credentials: {own}",
+        "set them in the environment, as the store's own tools read them",
+        causes="botocore.exceptions.NoCredentialsError botocore.exceptions.PartialCredentialsError "
+        "botocore.exceptions.TokenRetrievalError google.auth.exceptions.DefaultCredentialsError "
+        "google.auth.exceptions.RefreshError azure.core.exceptions.ClientAuthenticationError",
+    ),
+    _rule(
+        BackendNeedsUser,
+        "its artifact store denies access: {own}",
+        "check the credentials, and that they may write there",
+        causes="botocore.exceptions.ClientError boto3.exceptions.S3UploadFailedError",
+        pattern=r".*\((AccessDenied|AllAccessDisabled|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|NoSuchBucket"
+        r"|40[13])\)",
+    ),
+    _rule(
+        BackendNeedsUser,
+        "its artifact store denies access: {own}",
+        "check the credentials, and that they may write there",
+        causes="google.api_core.exceptions.Unauthorized google.api_core.exceptions.Forbidden",
     ),
     _rule(
         BackendUnavailable,
@@ -194,6 +244,11 @@ STATUS_RULES: Mapping[int, Rule] = {
     425: _rule(BackendUnavailable, "it asks to come again (HTTP 425)"),
     429: _rule(BackendUnavailable, "it asks to slow down (HTTP 429)"),
 }
+_NO_ARTIFACTS = _rule(
+    BackendNeedsUser,
+    "the server takes no artifacts (it runs with --no-serve-artifacts)",
+    "start it with --serve-artifacts",
+)
 # A proxy's or a login page's 400 says nothing of the rows: to take it for MLflow's would reject them for good.
 _NOT_MLFLOWS = _rule(BackendUnavailable, "something in between answered (HTTP {status}): {own}")
 _SERVER_FAULT = _rule(BackendUnavailable, "it failed (HTTP {status}): {own}")
@@ -227,6 +282,8 @@ def from_status(
 ) -> BackendError | None:
     """The trk error for an HTTP answer whose number says enough; None for one that has to be read."""
     rule = _SERVER_FAULT if status >= 500 else STATUS_RULES.get(status)
+    if status == 503 and "--no-serve-artifacts" in text:
+        rule = _NO_ARTIFACTS
     if rule is None and 400 <= status < 500 and status != 404 and '"error_code"' not in text:
         rule = _NOT_MLFLOWS
     if rule is None:
@@ -251,9 +308,27 @@ def translated(uri: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
 def _made(rule: Rule, uri: str, secrets: tuple[str, ...], **words: str) -> BackendError:
     words["uri"] = uri
     words["own"] = _clean(words["own"], secrets) or "no reason given"
+    words["package"] = _package(words.get("found", ""))
     says = rule.says.format(**words)
     hint = rule.hint.format(**words) if rule.hint else None
     return rule.error(without_userinfo(f"MLflow at {uri}: {says}"), hint=without_userinfo(hint) if hint else None)
+
+
+_PACKAGES = {
+    "google": "google-cloud-storage",
+    "azure": "azure-storage-blob azure-identity",
+    "psycopg2": "psycopg2-binary",
+}
+
+
+def _package(module: str) -> str:
+    """What has to be installed for a module to be there."""
+    known = {
+        "google": "google-cloud-storage",
+        "azure": "azure-storage-blob azure-identity",
+        "psycopg2": "psycopg2-binary",
+    }
+    return known.get(module.partition(".")[0], module.replace(".", "-"))
 
 
 def _own_words(error: BaseException) -> str:

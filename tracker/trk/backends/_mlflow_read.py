@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from trk.backends._mlflow_content import IMAGES_TAG, TABLES_TAG
 from trk.backends._mlflow_store import Store
 from trk.backends._mlflow_write import MODE_TAG
 from trk.errors import BackendError, BackendRefused, BackendRunGone, SourceUnavailable, UsageError
@@ -22,7 +23,9 @@ RUNS_PER_PAGE = 500
 EXPERIMENTS_PER_PAGE = 1000
 EXPERIMENTS_PER_QUERY = 500  # databases limit how many values one query may name; SQLite once took 999
 
-_BOOKKEEPING = frozenset(("mlflow.user", "mlflow.runName", "mlflow.log-model.history", PARENT_TAG, NOTE_TAG))
+_BOOKKEEPING = frozenset(
+    ("mlflow.user", "mlflow.runName", "mlflow.log-model.history", PARENT_TAG, NOTE_TAG, TABLES_TAG, IMAGES_TAG)
+)
 _BOOKKEEPING_PREFIXES = ("mlflow.source.", "trk.")
 _STATUS = {"SCHEDULED": Status.RUNNING}  # MLflow's only state that trk has not
 
@@ -34,10 +37,16 @@ def tag_filter(run_id: str) -> str:
 
 @contextmanager
 def asked(store: Store) -> Iterator[Any]:
-    """The store to ask inside a `with`: what goes wrong is a source's error, and a refusal the caller's."""
+    """The store to ask inside a `with`; errors as in `as_source`."""
+    with as_source(), store.calling() as mlflow:
+        yield mlflow
+
+
+@contextmanager
+def as_source() -> Iterator[None]:
+    """For the length of a `with`: what goes wrong is a source's error, and a refusal the caller's."""
     try:
-        with store.calling() as mlflow:
-            yield mlflow
+        yield
     except BackendRefused as error:
         raise UsageError(error.message) from None
     except BackendError as error:
@@ -78,7 +87,7 @@ class Reader:
 
     def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
         """See `SearchableBackend.history`."""
-        remote_id = self._remote_id(run.run_id)
+        remote_id = self.remote_id(run.run_id)
         points: list[MetricPoint] = []
         token = None
         while True:
@@ -160,8 +169,8 @@ class Reader:
             self._trk_ids[remote_id] = HANDLE + remote_id if parent is None else _trk_id(parent)
         return self._trk_ids[remote_id]
 
-    def _remote_id(self, run_id: str) -> str:
-        """The MLflow run id of a record's run id."""
+    def remote_id(self, run_id: str) -> str:
+        """The MLflow run id of a record's run id. Raises SourceUnavailable when there is no such run."""
         if run_id.startswith(HANDLE):
             return run_id.removeprefix(HANDLE)
         if run_id not in self._remote_ids:

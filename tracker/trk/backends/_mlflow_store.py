@@ -27,8 +27,10 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 TIMEOUT_S = 10  # of one request; MLflow's own default is 120
 # A server that has the points already looks each one up: a batch that always timed out would be replayed for ever.
 BYTES_PER_S = 10_000  # so much longer a large request may take
+FILE_BYTES_PER_S = 1_000_000  # and a file, which the server puts on a disk or into a bucket
 # Answers that always carry something: an empty one was not MLflow's.
 _NEVER_EMPTY = frozenset(("CreateRun", "GetRun", "CreateExperiment", "GetExperiment", "GetExperimentByName"))
+_LONGEST_REASON = 10_000  # bytes of an error's page
 _CHATTY = ("mlflow", "alembic", "sqlalchemy", "sqlalchemy.engine", "huey")
 _CHATTY_ITSELF = ("urllib3.connectionpool", "urllib3.util.retry")  # these have no handlers of their own
 
@@ -83,27 +85,31 @@ class Store:
         self._artifact_root = str(root) if root is not None else None
         self._made: Any = None
         self._file: tuple[int, int] | None = None
+        self._repository: tuple[str, Any] | None = None
+        # What a call to `deliver` has put already, as (artifact address, path) and hash: it may be tried again.
+        self.done: dict[tuple[str, str], str] = {}
+        self.seen: set[str] = set()  # artifact addresses where the server sees what is put there
 
     @contextmanager
     def calling(self) -> Iterator[Any]:
         """The store (an MLflow `AbstractStore`) to call inside a `with`; what goes wrong is raised as trk's errors."""
         # Stores of plugins and Databricks read the settings of their requests from the environment.
         ours = is_server(self.uri) or is_database(self.uri)
-        with translated(self.uri, _secrets()), quiet(), nullcontext() if ours else _once():
+        with translated(self.uri, _secrets()), quiet(), nullcontext() if ours else once():
             yield self._store()
 
-    def upload_text(self, artifact_uri: str, path: str, text: str) -> None:
-        """Put a text into a run's artifacts; what lies there under this path is replaced."""
-        import tempfile
-
-        folder, _, name = path.rpartition("/")
-        with self.calling(), _once(), tempfile.TemporaryDirectory(prefix="trk-") as here:
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-            local = Path(here) / name
-            local.write_text(text, encoding="utf-8", newline="")
-            repository = get_artifact_repository(artifact_uri, tracking_uri=_with_userinfo(self.uri))
-            repository.log_artifact(str(local), folder or None)
+    @contextmanager
+    def repository(self, artifact_uri: str) -> Iterator[Any]:
+        """MLflow's `ArtifactRepository` at this address to use inside a `with`; errors as in `calling`."""
+        with translated(self.uri, _secrets()), quiet():
+            known = self._repository
+            if known is None or known[0] != artifact_uri:
+                with _building, warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # as below
+                    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+                known = artifact_uri, get_artifact_repository(artifact_uri, tracking_uri=_with_userinfo(self.uri))
+                self._repository = known
+            yield known[1]
 
     def _store(self) -> Any:
         if not self._is_current():
@@ -121,9 +127,32 @@ class Store:
         return self._made is not None and _identity(self.uri) == self._file
 
 
-def _once() -> settings.overridden:
-    """One try and a short time-out for requests that MLflow makes with the settings of the environment."""
-    return settings.overridden(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(TIMEOUT_S))
+def once(size: int = 0) -> settings.overridden:
+    """One try, no progress bars, and a time-out for `size` bytes, where MLflow goes by the environment."""
+    return settings.overridden(
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+        MLFLOW_HTTP_REQUEST_TIMEOUT=str(TIMEOUT_S + size // FILE_BYTES_PER_S),
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+    )
+
+
+def requested(uri: str, host: str, path: str, method: str, timeout: Any, **more: Any) -> Any:
+    """The answer to a request that is made once, with MLflow's credentials, and judged by its HTTP status.
+
+    `uri` is what messages call the server. The caller judges what an answer says whose status is not enough.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    creds = get_default_host_creds(host)
+    answer = http_request(creds, path, method, max_retries=0, timeout=timeout, raise_on_status=False, **more)
+    if answer.status_code >= 400:
+        if more.get("stream"):  # as `Response.content` keeps it; nobody knows how much there is
+            answer._content = next(answer.iter_content(_LONGEST_REASON), b"")
+        error = from_status(answer.status_code, answer.headers, answer.text, uri, _secrets())
+        if error is not None:
+            raise error
+    return answer
 
 
 def _made(uri: str, artifact_root: str | None) -> Any:
@@ -155,11 +184,12 @@ def _one_try() -> Any:
     from mlflow.store.tracking.rest_store import RestStore
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.proto_json_utils import parse_dict
-    from mlflow.utils.rest_utils import http_request, verify_rest_response
+    from mlflow.utils.rest_utils import verify_rest_response
 
     class OneTryStore(RestStore):  # type: ignore[misc]  # MLflow is not typed
         def __init__(self, uri: str) -> None:
             super().__init__(functools.partial(get_default_host_creds, uri))
+            self._host = uri
             self._uri = without_userinfo(uri)
 
         def _call_endpoint(
@@ -173,18 +203,7 @@ def _one_try() -> Any:
             path, method = self._METHOD_TO_INFO[api]
             path = endpoint or path
             body = {"params" if method == "GET" else "json": json.loads(json_body) if json_body else None}
-            answer = http_request(
-                self.get_host_creds(),
-                path,
-                method,
-                max_retries=0,
-                timeout=_timeout(len(json_body or "")),
-                raise_on_status=False,
-                **body,
-            )
-            error = from_status(answer.status_code, answer.headers, answer.text, self._uri, _secrets())
-            if error is not None:
-                raise error
+            answer = requested(self._uri, self._host, path, method, _timeout(len(json_body or "")), **body)
             parsed = response_proto or api.Response()
             empty = not answer.content.strip()  # MLflow's client takes that for an answer; MLflow's server sends {}
             parse_dict(js_dict=json.loads(verify_rest_response(answer, path).text), message=parsed)
@@ -197,9 +216,22 @@ def _one_try() -> Any:
 
 def _timeout(size: int) -> float:
     """Seconds for a request of so many bytes, unless the user has set them."""
+    return _told_timeout() or TIMEOUT_S + size / BYTES_PER_S
+
+
+def file_timeout(size: int) -> tuple[float, float]:
+    """Seconds to connect, and for the answer to a file of so many bytes: the server may pass it on before it answers.
+
+    What the user has set counts for both.
+    """
+    told = _told_timeout()
+    return (told, told) if told else (TIMEOUT_S, TIMEOUT_S + size / FILE_BYTES_PER_S)
+
+
+def _told_timeout() -> float | None:
     told = settings.env("MLFLOW_HTTP_REQUEST_TIMEOUT")
     try:
-        return float(told) if told else TIMEOUT_S + size / BYTES_PER_S
+        return float(told) if told else None
     except ValueError:
         raise BackendNeedsUser(f"MLFLOW_HTTP_REQUEST_TIMEOUT is {told!r}, not a number of seconds") from None
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
+from trk.backends import _mlflow_content as content
+from trk.backends._mlflow_files import put_text
 from trk.backends._mlflow_store import Store
-from trk.errors import BackendRefused
-from trk.records import Kind, RemoteRun, Row, Status
+from trk.errors import BackendRefused, BackendRunGone
+from trk.records import FILES, Kind, RemoteRun, Row, Status
 
 MODE_TAG = "trk.mode."  # of an experiment: the direction of a metric
 SUMMARY = "summary/"  # before the name of a summary value that is no number
@@ -54,14 +57,19 @@ class Batch:
 
 def send(store: Store, run: RemoteRun, rows: Sequence[Row]) -> None:
     """Carry rows to a run, in order. Replaying them changes nothing."""
-    for part in _parts(rows):
-        if isinstance(part, Batch):
-            _send_batch(store, run, part)
-        else:
-            _SINGLE[part.kind](store, run, part)
+    for is_content, together in groupby(rows, lambda row: row.kind in FILES):
+        if is_content:
+            content.send_files(store, run, list(together))
+            continue
+        for part in _parts(together):
+            if isinstance(part, Batch):
+                _send_batch(store, run, part)
+            else:
+                _SINGLE[part.kind](store, run, part)
+    store.done.clear()  # what is handed over again after this is put again
 
 
-def _parts(rows: Sequence[Row]) -> Iterator[Batch | Row]:
+def _parts(rows: Iterable[Row]) -> Iterator[Batch | Row]:
     batch: Batch | None = None
     for row in rows:
         if row.kind not in _SINGLE:
@@ -135,9 +143,7 @@ def _fitting(store: Store, run: RemoteRun, kind: str, key: str, text: str, limit
     if len(name.encode()) > _LONGEST_NAME:
         name = hashlib.sha256(name.encode()).hexdigest()[:32]
     path = f"{folder}/{name}.txt"
-    with store.calling() as mlflow:
-        artifact_uri = mlflow.get_run(run.remote_id).info.artifact_uri
-    store.upload_text(artifact_uri, path, text)
+    put_text(store, content.active(store, run), path, text)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} ({len(text)} characters, in artifact {path})"
 
 
@@ -181,6 +187,8 @@ def _define(store: Store, run: RemoteRun, row: Row) -> None:
 
 def _set_status(store: Store, run: RemoteRun, row: Row) -> None:
     status = Status(row.text or "")
+    if row.files:
+        content.send_manifest(store, run, row)
     with store.calling() as mlflow:
         from mlflow.entities import RunStatus
 
@@ -188,4 +196,30 @@ def _set_status(store: Store, run: RemoteRun, row: Row) -> None:
         mlflow.update_run_info(run.remote_id, RunStatus.from_string(status.value), end_ms, None)
 
 
-_SINGLE = {Kind.DELETE_TAG: _delete_tag, Kind.DEFINE: _define, Kind.STATUS: _set_status}
+def _set_deleted(store: Store, run: RemoteRun, row: Row) -> None:
+    set_deleted(store, run.remote_id, row.kind is Kind.DELETE)
+
+
+def set_deleted(store: Store, remote_id: str, deleted: bool) -> None:
+    """Delete a run or restore it; one that is so already stays so. Raises BackendRunGone when there is none."""
+    with store.calling() as mlflow:
+        before = mlflow.get_run(remote_id).info.lifecycle_stage
+    if (before == "deleted") == deleted:
+        return
+    try:
+        with store.calling() as mlflow:
+            (mlflow.delete_run if deleted else mlflow.restore_run)(remote_id)
+    except BackendRunGone:
+        if not deleted:
+            raise
+        # Somebody was quicker: it is deleted.
+
+
+_SINGLE = {
+    Kind.DELETE_TAG: _delete_tag,
+    Kind.DEFINE: _define,
+    Kind.STATUS: _set_status,
+    Kind.TABLE: content.send_table,
+    Kind.DELETE: _set_deleted,
+    Kind.RESTORE: _set_deleted,
+}

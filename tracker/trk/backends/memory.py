@@ -9,11 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from trk.backends.base import Limits
-from trk.errors import BackendRefused, BackendRunGone
-from trk.records import Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec, Status, from_ms
+from trk.errors import BackendRefused, BackendRunGone, NotFound, UsageError
+from trk.records import (
+    FILES,
+    ArtifactRecord,
+    Kind,
+    LoggedFile,
+    LoggedTable,
+    MetricPoint,
+    RemoteRun,
+    Row,
+    RunRecord,
+    RunSpec,
+    Status,
+    from_ms,
+)
+from trk.tabular import as_json
 
 Point = tuple[str, int, int, float]  # metric, step, milliseconds, value
 
@@ -29,7 +44,13 @@ class MemoryRun:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, tuple[ArtifactRecord, bytes | None]] = field(default_factory=dict)
     deleted: bool = False
+
+    def copy(self) -> MemoryRun:
+        """A run like this one, of its own."""
+        own: dict[str, Any] = {name: dict(getattr(self, name)) for name in _KEPT}
+        return replace(self, **own)
 
     def take(self, row: Row) -> None:
         """Let a row have its effect."""
@@ -48,6 +69,32 @@ class MemoryRun:
         if row.kind is Kind.STATUS:
             self.status = Status(text)
             self.end_ms = None if self.status is Status.RUNNING else row.time_ms
+        if row.kind in (Kind.DELETE, Kind.RESTORE):
+            self.deleted = row.kind is Kind.DELETE
+        if row.kind in FILES:
+            for file in row.files:
+                self._keep(row, file)
+        if row.table is not None:
+            self._keep_table(row, row.table)
+
+    def _keep(self, row: Row, file: LoggedFile) -> None:
+        """What lay at the path before is gone, as on a disk."""
+        try:
+            content = None if file.local is None else Path(file.local).read_bytes()
+        except OSError as error:
+            raise BackendRefused(f"{file.local} can't be read any more: {error.strerror}") from None
+        record = ArtifactRecord(
+            self.spec.run_id, file.path, str(row.kind), row.key or "", file.size, file.sha256, row.step, row.type,
+            row.version, file.uri, n=row.n,
+        )  # fmt: skip
+        self.files[file.path] = record, content
+
+    def _keep_table(self, row: Row, table: LoggedTable) -> None:
+        record = ArtifactRecord(self.spec.run_id, table.path, str(row.kind), row.key or "", rows=table.count, n=row.n)
+        self.files[table.path] = record, b"".join(as_json(table))
+
+
+_KEPT = ("points", "params", "tags", "summary", "files")
 
 
 @dataclass(slots=True)
@@ -79,7 +126,7 @@ class MemoryBackend:
     def open(self, run: RunSpec) -> RemoteRun:
         """Find the run or make it."""
         self._called("open")
-        if self._server.runs.setdefault(run.run_id, MemoryRun(run)).deleted:
+        if self._server.runs.setdefault(run.run_id, MemoryRun(run)).deleted and not run.deleted:
             raise BackendRunGone(f"run {run.run_id} was deleted")
         return RemoteRun(run.run_id, run.run_id)
 
@@ -91,16 +138,12 @@ class MemoryBackend:
         """Take the rows: all of them, or none when one is refused."""
         self._called("deliver")
         stored = self._server.runs.get(run.remote_id)
-        if stored is None or stored.deleted:
-            raise BackendRunGone(f"run {run.remote_id} was deleted")
-        changed = replace(
-            stored,
-            points=dict(stored.points),
-            params=dict(stored.params),
-            tags=dict(stored.tags),
-            summary=dict(stored.summary),
-        )
+        if stored is None:
+            raise BackendRunGone(f"run {run.remote_id} is not there any more")
+        changed = stored.copy()
         for row in rows:
+            if changed.deleted and row.kind not in (Kind.DELETE, Kind.RESTORE):
+                raise BackendRunGone(f"run {run.remote_id} was deleted")
             changed.take(row)
         self._server.runs[run.remote_id] = changed
         modes = self._server.modes.setdefault(stored.spec.experiment, {})
@@ -138,6 +181,30 @@ class MemoryBackend:
         """The directions defined so far."""
         self._called("modes")
         return self._server.modes.get(experiment, {})
+
+    def artifacts(self, run: RunRecord) -> list[ArtifactRecord]:
+        """What lies at each path of a run."""
+        self._called("artifacts")
+        files = self._server.runs[run.run_id].files
+        return [files[path][0] for path in sorted(files)]
+
+    def fetch(self, run: RunRecord, path: str, to: str) -> None:
+        """Write the bytes at a path of a run into a file."""
+        self._called("fetch")
+        _, content = self._server.runs[run.run_id].files.get(path, (None, None))
+        if content is None:
+            raise NotFound(f"there is no {path} in run {run.run_id}")
+        try:
+            Path(to).write_bytes(content)
+        except OSError as error:
+            raise UsageError(f"{to} can't be written: {error.strerror}") from None
+
+    def set_deleted(self, run_id: str, deleted: bool) -> None:
+        """Delete a run, or restore it."""
+        self._called("set_deleted")
+        if run_id not in self._server.runs:
+            raise NotFound(f"there is no run {run_id}")
+        self._server.runs[run_id] = replace(self._server.runs[run_id], deleted=deleted)
 
     def _called(self, name: str) -> None:
         if self._server.fail is not None:

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from trk.backends import _mlflow_attach as attach
 from trk.backends import _mlflow_read as read
 from trk.backends import _mlflow_write as write
+from trk.backends._mlflow_artifacts import Artifacts
 from trk.backends._mlflow_store import Store, is_database, is_server
 from trk.backends.base import Limits
-from trk.errors import BackendNeedsUser, BackendRunGone
-from trk.records import Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+from trk.backends.foreign import ForeignRun
+from trk.errors import BackendError, BackendNeedsUser, BackendRefused, BackendRunGone, NotFound, SourceUnavailable
+from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
 KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
 SAME_RUN = 100  # more runs of one trk run id than this nobody has
@@ -42,11 +45,12 @@ class MlflowBackend:
     def __init__(self, target: Mapping[str, Any]) -> None:
         self._store = Store(target)
         self._reader = read.Reader(self._store)
+        self._artifacts = Artifacts(self._store, self._reader)
 
     def open(self, run: RunSpec) -> RemoteRun:
-        """Find the run, or make it. Raises BackendRunGone when it was deleted."""
+        """Find the run, or make it. Raises BackendRunGone when it was deleted by somebody else."""
         found = self._by_id(run.remote_id) if run.remote_id is not None else self._found_or_made(run)
-        if found.info.lifecycle_stage != "active":
+        if found.info.lifecycle_stage != "active" and not run.deleted:
             raise self._gone(found)
         experiment_id = str(found.info.experiment_id)
         return RemoteRun(run.run_id, found.info.run_id, self._url(experiment_id, found.info.run_id), experiment_id)
@@ -84,6 +88,27 @@ class MlflowBackend:
     def modes(self, experiment: str) -> Mapping[str, str]:
         """The directions that were defined for the metrics of an experiment."""
         return self._reader.modes(experiment)
+
+    def artifacts(self, run: RunRecord) -> list[ArtifactRecord]:
+        """What lies at each path of a run, but what trk itself puts beside it."""
+        return self._artifacts.records(run)
+
+    def fetch(self, run: RunRecord, path: str, to: str) -> None:
+        """Write the bytes at a path of a run into the file `to`, whole or not at all."""
+        self._artifacts.fetch(run, path, to)
+
+    def set_deleted(self, run_id: str, deleted: bool) -> None:
+        """Delete or restore a run by MLflow's id, or `mlflow:<id>`."""
+        try:
+            write.set_deleted(self._store, run_id.removeprefix(read.HANDLE), deleted)
+        except (BackendRunGone, BackendRefused):  # unknown, or no id at all
+            raise NotFound(f"MLflow at {self._store.uri} has no run {run_id}") from None
+        except BackendError as error:
+            raise SourceUnavailable(error.message, hint=error.hint) from None
+
+    def foreign(self, run_id: str) -> ForeignRun | None:
+        """A run by MLflow's own id, deleted or not; None when there is none."""
+        return attach.foreign(self._store, run_id, self._url)
 
     def _url(self, experiment_id: str, remote_id: str) -> str | None:
         if not is_server(self._store.uri):

@@ -37,7 +37,7 @@ from trk.errors import (
 from trk.journal import cursors, read
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
-from trk.records import Rejection, RemoteRun, Row
+from trk.records import Rejection, RemoteRun
 
 PAGE = 2000  # rows read at once: two of MLflow's batches
 GRACE_S = 0.5  # what a batch under way may take beyond the time allowed

@@ -70,8 +70,10 @@ def keep_file(journal: Journal, name: str, progress: Progress | None = None) -> 
                 else:
                     _check_room(journal, before.st_size, name)
                     found = _copy(source, draft, before.st_size, progress)
-                if _state(before) == _state(os.fstat(source)) and found[1] == before.st_size:
+                if _state(before) == _state(os.fstat(source)) and _is_whole(before, found[1]):
                     return draft.put(found[0]), found[1]
+        except OSError as error:
+            raise UsageError(f"{shown(name)} {_why(error)}") from None
         finally:
             os.close(source)
     raise UsageError(f"{shown(name)} changed while it was read", hint="log it when it is finished")
@@ -99,6 +101,11 @@ def _why(error: OSError | ValueError) -> str:
 
 def _state(found: os.stat_result) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
+
+
+def _is_whole(before: os.stat_result, size: int) -> bool:
+    """Whether so many bytes are all of a file. What has no blocks, as a file of /proc, says nothing of its size."""
+    return size == before.st_size or not getattr(before, "st_blocks", 1)
 
 
 def _copy(source: int, draft: Draft, size: int, progress: Progress | None) -> tuple[str, int]:
@@ -139,6 +146,8 @@ def hash_in_place(name: str, progress: Progress | None = None) -> tuple[str, int
             found = hash_of(source, progress)
             if _state(before) == _state(os.fstat(source)):
                 return *found, before.st_mtime_ns
+        except OSError as error:
+            raise UsageError(f"{shown(name)} {_why(error)}") from None
         finally:
             os.close(source)
     raise UsageError(f"{shown(name)} changed while it was read", hint="log it when it is finished")
@@ -172,7 +181,8 @@ class Draft:
     def __enter__(self) -> Draft:
         drafts = os.path.join(folder(self._journal), "drafts")
         try:
-            os.makedirs(drafts, 0o700, exist_ok=True)
+            for made in (folder(self._journal), drafts):  # each by itself: `makedirs` opens those above to everyone
+                os.makedirs(made, 0o700, exist_ok=True)
             _remove_left(drafts)
             self._name, self.file = _locked_file(drafts)
         except OSError as error:
@@ -205,11 +215,12 @@ class Draft:
         return True
 
     def put(self, sha256: str) -> str:
-        """Make the draft the blob with this hash, unless it is there already; returns the hash."""
+        """Make the draft the blob with this hash; returns the hash.
+
+        It takes the place of one that is there, which holds the same bytes unless it was damaged.
+        """
         target = path(self._journal, sha256)
         try:
-            if os.path.exists(target) and os.path.getsize(target) == os.fstat(self.file).st_size:
-                return sha256
             os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
             os.rename(self.name, target)
             self._name = None
@@ -218,10 +229,14 @@ class Draft:
         return sha256
 
     def __exit__(self, *_: object) -> None:
-        if self._name is not None:
-            os.unlink(self._name)
+        try:
+            if self._name is not None:
+                os.unlink(self._name)
+        except OSError:
+            pass  # somebody removed it, or the folder has become read-only: the next writer removes it
+        finally:
             self._name = None
-        os.close(self.file)
+            os.close(self.file)
 
     def _explained(self, error: OSError) -> JournalError:
         if error.errno in _FULL:

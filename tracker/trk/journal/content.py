@@ -51,9 +51,15 @@ def append_files(
 
 
 def append_artifact(
-    journal: Journal, run_id: str, name: str, type_: str, digest: str, files: Sequence[Mapping[str, Any]]
+    journal: Journal,
+    run_id: str,
+    name: str,
+    type_: str | None,
+    guess: str,
+    digest: str,
+    files: Sequence[Mapping[str, Any]],
 ) -> tuple[int, int]:
-    """A version of a named artifact; returns (row number, version).
+    """A version of a named artifact; returns (row number, version). `type_` left out: the known one, else `guess`.
 
     Versions count up from 0 for each name of an experiment; the same content has the same version. The paths of the
     files are put below `<name>/v<version>/`. Raises Conflict, also when the name is one of another type.
@@ -62,7 +68,7 @@ def append_artifact(
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         experiment = db.execute("SELECT experiment FROM runs WHERE run = ?", (rows.run,)).fetchone()[0]
-        version = _version(rows, experiment, name, type_, digest)
+        type_, version = _version(rows, experiment, name, type_, guess, digest)
         placed = [{**file, "path": f"{name}/v{version}/{file['path']}"} for file in files]
         for file in placed:
             _check_place(rows, file["path"], "artifact")
@@ -75,15 +81,20 @@ def append_artifact(
     return n, version
 
 
-def _version(rows: Rows, experiment: str, name: str, type_: str, digest: str) -> int:
+def _version(
+    rows: Rows, experiment: str, name: str, type_: str | None, guess: str, digest: str
+) -> tuple[str, int]:
+    """(type, version) of what is logged under a name of an experiment."""
     found = rows.db.execute(
         "SELECT version, type, digest FROM versions WHERE experiment = ? AND name = ? ORDER BY version DESC",
         (experiment, name),
     ).fetchall()
-    if found and found[0][1] != type_:
-        raise Conflict(f"artifact {name} of this experiment is a {found[0][1]}, not a {type_}", hint="another --name")
-    same: list[int] = [version for version, _, known in found if known == digest]
-    return same[0] if same else (found[0][0] + 1 if found else 0)
+    if not found:
+        return type_ or guess, 0
+    newest, known, _ = found[0]
+    if type_ not in (None, known):
+        raise Conflict(f"artifact {name} of this experiment is a {known}, not a {type_}", hint="another --name")
+    return known, next((version for version, _, held in found if held == digest), newest + 1)
 
 
 def append_table(
@@ -124,10 +135,10 @@ def _named(columns: Sequence[str]) -> str:
 
 
 def _check_place(rows: Rows, path: str, kind: str) -> None:
-    """A path is a table or a file, and no folder: nothing else of the run may be there, above or below."""
+    """A path is a table, of a version, or another file, and no folder: nothing else may be there, above or below."""
     found = rows.db.execute("SELECT kind FROM files WHERE run = ? AND path = ? LIMIT 1", (rows.run, path)).fetchone()
     if found is not None:
-        if (found[0] == "table") == (kind == "table"):
+        if found[0] == kind or not {found[0], kind} & {"table", "artifact"}:
             return
         raise Conflict(f"{path} is a {found[0]} of this run already", hint="another --name or --path")
     at = path.find("/")

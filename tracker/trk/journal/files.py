@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
+from trk.errors import JournalError, NotFound
 from trk.journal import blobs, read
 from trk.journal.db import Journal
-from trk.records import MEDIA, ArtifactRecord, Kind, LoggedFile, LoggedTable, Row
+from trk.records import MEDIA, ArtifactRecord, LoggedFile, LoggedTable, Row
+from trk.rules import shown
+from trk.tabular import as_json
 
 PARTS = 200  # rows of a table read at once, each of at most `trk.media.log.INLINE` bytes or of a blob
 
@@ -123,3 +127,47 @@ def file_of(journal: Journal, run_id: str, path: str, n: int | None = None) -> L
         return None
     row = located(journal, run, read.rows_after(journal, run, found[0][0] - 1, 1)[0])
     return next(file for file in row.files if file.path == path)
+
+
+def copy(journal: Journal, artifact: ArtifactRecord, to: str) -> None:
+    """Write a file of the journal, or a whole table as JSON, into the file `to`.
+
+    Raises NotFound for what is not there, or not any more, and JournalError when it can't be written.
+    """
+    try:
+        with open(to, "wb") as target:
+            if artifact.kind == "table":
+                _copy_table(journal, artifact, target)
+            else:
+                _copy_file(journal, artifact, target)
+    except OSError as error:
+        raise JournalError(f"{shown(to)} can't be written: {error.strerror}", hint="df -h; ls -ld") from None
+
+
+def _copy_table(journal: Journal, artifact: ArtifactRecord, target: BinaryIO) -> None:
+    run = read.run_key(journal, artifact.run_id)
+    assert run is not None
+    whole, _ = table(journal, run, artifact.path, artifact.n or 0)
+    target.writelines(as_json(whole))
+
+
+def _copy_file(journal: Journal, artifact: ArtifactRecord, target: BinaryIO) -> None:
+    file = file_of(journal, artifact.run_id, artifact.path, artifact.n)
+    if file is None or file.local is None:
+        raise NotFound(f"{artifact.path} is not here: it stays at {artifact.uri}")
+    try:
+        source = open(file.local, "rb")  # noqa: SIM115 - only its opening is explained; the `with` follows
+    except OSError as error:
+        raise NotFound(f"{artifact.path}: {shown(file.local)} can't be read any more: {error.strerror}") from None
+    with source:
+        shutil.copyfileobj(source, target, blobs.CHUNK)
+
+
+def newest_version(journal: Journal, experiment: str | None, name: str, version: int | None) -> str | None:
+    """The id of the run that logged an artifact of this name last, in this version if one is given; else None."""
+    found = journal.read(
+        "SELECT run_id FROM versions v JOIN runs USING (run) WHERE v.name = ?2 AND (?1 IS NULL OR v.experiment = ?1) "
+        "AND (?3 IS NULL OR version = ?3) AND deleted IS NULL ORDER BY version DESC, run DESC, n DESC LIMIT 1",
+        (experiment, name, version),
+    )
+    return found[0][0] if found else None

@@ -27,6 +27,7 @@ RUNS_PAGE = 500  # stays under SQLite's oldest limit of 999 arguments
 MAX_SHOWN = 1000  # rejections listed with a run; the count is of all
 
 _CONTENT = frozenset(str(kind) for kind in FILES)
+# What is put into the queries below.
 _ALIVE = "deleted IS NULL AND (?1 IS NULL OR experiment = ?1)"
 _RUN_COLUMNS = "run, run_id, name, experiment, status, start_time, end_time, parent_id, description"
 
@@ -98,7 +99,8 @@ def spec(journal: Journal, run: int, backend: str, parent_remote_id: str | None)
     (run_id, name, experiment, start, description, parent_id, target, remote_id, deleted) = journal.read(
         "SELECT run_id, name, experiment, start_time, description, parent_id, target, remote_id, "
         # Until it is restored there, too, a run that was restored is still deleted at the backend.
-        "deleted IS NOT NULL OR EXISTS (SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore') "
+        "deleted IS NOT NULL OR EXISTS "
+        "(SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore') "
         "FROM runs JOIN deliveries USING (run) WHERE run = ? AND backend = ?",
         (run, backend),
     )[0]
@@ -115,7 +117,10 @@ def records(
 
     Not those that were deleted; nor are they in anything else here that goes over all runs.
     """
-    found = journal.read(f"SELECT run FROM runs WHERE {_ALIVE} ORDER BY start_time DESC, run_id DESC", (experiment,))
+    found = journal.read(
+        f"SELECT run FROM runs WHERE {_ALIVE} ORDER BY start_time DESC, run_id DESC",  # noqa: S608 - our words
+        (experiment,),
+    )
     keys = [key for (key,) in found if among is None or key in among]
     for start in range(0, len(keys), RUNS_PAGE):
         yield from records_of(journal, keys[start : start + RUNS_PAGE])
@@ -228,7 +233,7 @@ def scores(journal: Journal, metric: str, experiment: str | None) -> list[tuple[
     `low` and `high` are over the finite values, None when there is none.
     """
     found = journal.read(
-        "SELECT run, run_id, experiment, start_time, last, last_step, low, low_step, high, high_step "
+        "SELECT run, run_id, experiment, start_time, last, last_step, low, low_step, high, high_step "  # noqa: S608
         f"FROM metrics JOIN runs USING (run) WHERE key = ?2 AND {_ALIVE}",
         (experiment, metric),
     )
@@ -237,14 +242,14 @@ def scores(journal: Journal, metric: str, experiment: str | None) -> list[tuple[
 
 def count_runs(journal: Journal, experiment: str | None) -> int:
     """How many runs there are."""
-    count: int = journal.read(f"SELECT count(*) FROM runs WHERE {_ALIVE}", (experiment,))[0][0]
+    count: int = journal.read(f"SELECT count(*) FROM runs WHERE {_ALIVE}", (experiment,))[0][0]  # noqa: S608
     return count
 
 
 def metric_names(journal: Journal, experiment: str | None) -> list[str]:
     """Every metric that any run has."""
     found = journal.read(
-        f"SELECT DISTINCT key FROM metrics JOIN runs USING (run) WHERE {_ALIVE} ORDER BY key",
+        f"SELECT DISTINCT key FROM metrics JOIN runs USING (run) WHERE {_ALIVE} ORDER BY key",  # noqa: S608
         (experiment,),
     )
     return [key for (key,) in found]

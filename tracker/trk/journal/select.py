@@ -1,4 +1,4 @@
-"""Which run is meant: by id, unique prefix, name, `@last`. Light: log commands with `--run` come through here."""
+"""Which run is meant: by id, unique prefix, name, `@last`, `mlflow:<id>`. Light: log commands come through here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ID_LENGTH = 26
 MIN_PREFIX = 4
+HANDLES = ("mlflow:", "wandb:")  # before a backend's own id of a run
 _ID_CHARS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz")
 
 
@@ -21,15 +22,12 @@ def is_run_id(text: str) -> bool:
     return len(text) == ID_LENGTH and _ID_CHARS.issuperset(text)
 
 
-def resolve(journal: Journal, named: str) -> str:
-    """The id of the run that `named` means: an id, a prefix of 4 or more characters, a name, or `@last`.
+def resolve(journal: Journal, named: str, *, deleted: bool = False) -> str:
+    """The id of the run that `named` means: an id, a prefix of 4 or more characters, a name, `@last`, `mlflow:<id>`.
 
-    Raises NotFound, and UsageError that lists the candidates when several runs are meant.
+    Runs that were deleted are looked for when no other is meant; with `deleted`, before the others. Raises NotFound,
+    and UsageError that lists the candidates when several runs are meant.
     """
-    if named == "@last":
-        return _last(journal)
-    if named.startswith(("mlflow:", "wandb:")):
-        raise NotFound(f"{shown(named)} is not in this journal", hint="trk show reads it from its server")
     if is_run_id(named) and journal.read("SELECT 1 FROM runs WHERE run_id = ?", (named,)):
         return named
     if not named.isascii():
@@ -37,9 +35,14 @@ def resolve(journal: Journal, named: str) -> str:
             named.encode()
         except UnicodeEncodeError:  # bytes of a command line that are no text
             raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls") from None
-    found = _by_prefix(journal, named) if len(named) >= MIN_PREFIX and _ID_CHARS.issuperset(named) else []
-    if len(found) != 1:
-        found = _by_name(journal, named) or found  # a prefix of several is none
+    if named.startswith(HANDLES):
+        return _by_handle(journal, named)
+    if named == "@last":
+        found = _last(journal, deleted) or _last(journal, not deleted)
+    else:
+        found = _candidates(journal, named, deleted) or _candidates(journal, named, not deleted)
+    if not found and named == "@last":
+        raise NotFound("no run of this journal has ended yet", hint="trk end")
     if not found:
         raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls")
     if len(found) > 1:
@@ -47,6 +50,25 @@ def resolve(journal: Journal, named: str) -> str:
         raise UsageError(f"{shown(named)} could be several runs: {listed}", hint="name it by its id")
     run_id: str = found[0][0]
     return run_id
+
+
+def _by_handle(journal: Journal, named: str) -> str:
+    """The run that is delivered to this run of a backend."""
+    backend, _, remote_id = named.partition(":")
+    found = journal.read(
+        "SELECT run_id FROM deliveries JOIN runs USING (run) WHERE backend = ? AND remote_id = ? ORDER BY run LIMIT 1",
+        (backend, remote_id),
+    )
+    if not found:
+        raise NotFound(f"{shown(named)} is not in this journal", hint=f"trk attach {named}")
+    run_id: str = found[0][0]
+    return run_id
+
+
+def _candidates(journal: Journal, named: str, deleted: bool) -> list[tuple[str, str]]:
+    """(id, name) of the runs that a prefix or a name could mean; a prefix of several is none when it is a name."""
+    found = _by_prefix(journal, named, deleted) if len(named) >= MIN_PREFIX and _ID_CHARS.issuperset(named) else []
+    return found if len(found) == 1 else _by_name(journal, named, deleted) or found
 
 
 def columns(journal: Journal, run_id: str) -> dict[str, str] | None:
@@ -71,24 +93,25 @@ def read_session(journal: Journal, text: str) -> tuple[object, str | None, Any] 
     return found
 
 
-def _by_name(journal: Journal, name: str) -> list[tuple[str, str]]:
+def _by_name(journal: Journal, name: str, deleted: bool) -> list[tuple[str, str]]:
     return journal.read(
-        "SELECT run_id, name FROM runs WHERE name = ? ORDER BY start_time DESC, run_id DESC LIMIT 6", (name,)
+        "SELECT run_id, name FROM runs WHERE name = ? AND (deleted IS NOT NULL) = ? "
+        "ORDER BY start_time DESC, run_id DESC LIMIT 6",
+        (name, deleted),
     )
 
 
-def _by_prefix(journal: Journal, prefix: str) -> list[tuple[str, str]]:
+def _by_prefix(journal: Journal, prefix: str, deleted: bool) -> list[tuple[str, str]]:
     return journal.read(
-        "SELECT run_id, name FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT 6",
-        (prefix, prefix + "\U0010ffff"),
+        "SELECT run_id, name FROM runs WHERE run_id >= ? AND run_id < ? AND (deleted IS NOT NULL) = ? "
+        "ORDER BY run_id LIMIT 6",
+        (prefix, prefix + "\U0010ffff", deleted),
     )
 
 
-def _last(journal: Journal) -> str:
-    found = journal.read(
-        "SELECT run_id FROM runs WHERE status != 'RUNNING' ORDER BY end_time DESC, run_id DESC LIMIT 1"
+def _last(journal: Journal, deleted: bool) -> list[tuple[str, str]]:
+    return journal.read(
+        "SELECT run_id, name FROM runs WHERE status != 'RUNNING' AND (deleted IS NOT NULL) = ? "
+        "ORDER BY end_time DESC, run_id DESC LIMIT 1",
+        (deleted,),
     )
-    if not found:
-        raise NotFound("no run of this journal has ended yet", hint="trk end")
-    run_id: str = found[0][0]
-    return run_id

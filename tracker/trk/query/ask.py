@@ -11,7 +11,7 @@ from typing import get_args
 from trk import config, rules, session
 from trk.errors import NotFound, UsageError
 from trk.query import filters, sources
-from trk.query.sources import Score, Source, Warn
+from trk.query.sources import LocalSource, Score, Source, Warn
 from trk.records import Aggregate, Best, BestRun, MetricPoint, Mode, Ranking, RunRecord
 from trk.run import Run
 from trk.tracker import need_run
@@ -19,7 +19,8 @@ from trk.tracker import need_run
 DEFAULT_TIMEOUT_S = 30.0
 
 
-def _warn(text: str) -> None:
+def warn_python(text: str) -> None:
+    """A warning as Python's."""
     warnings.warn(text, stacklevel=4)
 
 
@@ -39,7 +40,7 @@ def best(
     filter: str | None = None,  # noqa: A002 - the word of the command line and of MLflow
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
-    warn: Warn = _warn,
+    warn: Warn = warn_python,
 ) -> Ranking:
     """The `n` best runs by a metric, best first.
 
@@ -126,14 +127,16 @@ def search(
     status: str | None = None,
     sort: str | None = None,
     n: int | None = None,
+    deleted: bool = False,
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
-    warn: Warn = _warn,
+    warn: Warn = warn_python,
 ) -> list[RunRecord]:
     """The runs that match a filter in MLflow's grammar, newest first, or by `sort` (such as "metrics.f1 desc").
 
-    `status` is RUNNING, FINISHED, FAILED or KILLED; `n` is how many at most. Raises UsageError, SourceUnavailable,
-    and NotFound when the experiment has no runs at all.
+    `status` is RUNNING, FINISHED, FAILED or KILLED; `n` is how many at most. With `deleted` it is the runs that
+    `trk.delete` hid and `trk.restore` brings back: those of the journal, the latest deleted first. Raises UsageError,
+    SourceUnavailable, and NotFound when the experiment has no runs at all.
     """
     where = filters.parse(filter) if filter else None
     order = filters.parse_sort(sort) if sort else None
@@ -141,13 +144,18 @@ def search(
         raise UsageError(f"status must be RUNNING, FINISHED, FAILED or KILLED, not {rules.shown(status)}")
     if n is not None and n < 0:
         raise UsageError(f"n must not be negative: {n}")
+    if deleted and source not in (None, sources.LOCAL):
+        raise UsageError(f"deleted runs are looked up in the journal, not in {rules.shown(source)}")
     deadline = time.monotonic() + timeout
-    found = sources.choose(source, timeout=timeout, warn=warn)
+    found = sources.choose(sources.LOCAL if deleted else source, timeout=timeout, warn=warn)
     place = narrowed(experiment)
 
     def ask() -> list[RunRecord]:
-        records = [r for r in found.search(place, where) if status is None or r.status == status]
-        if not records and place is not None and next(iter(found.search(place, None)), None) is None:
+        matching = found.search(place, where)
+        if deleted and isinstance(found, LocalSource):
+            matching = found.deleted(place, where)
+        records = [r for r in matching if status is None or r.status == status]
+        if not records and not deleted and place is not None and next(iter(found.search(place, None)), None) is None:
             raise NotFound(f"experiment {place!r} has no runs (source {found.name})", hint="trk ls")
         return records
 
@@ -162,7 +170,7 @@ def get_run(
     *,
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
-    warn: Warn = _warn,
+    warn: Warn = warn_python,
 ) -> RunRecord:
     """One run, by id, unique prefix, name, `@` (the active one, also when left out), `@last`, or `mlflow:<id>`.
 
@@ -187,7 +195,7 @@ def history(
     *,
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
-    warn: Warn = _warn,
+    warn: Warn = warn_python,
 ) -> list[MetricPoint]:
     """Every point of one or several metrics, of one or several runs (left out: the active one), by (step, time, value).
 

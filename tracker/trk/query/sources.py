@@ -5,21 +5,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from trk import backends, config, delivery, session
-from trk.backends.base import SearchableBackend
+from trk.backends import bounded
+from trk.backends.base import ArtifactBackend, SearchableBackend
 from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable
-from trk.journal import cursors, read
+from trk.journal import cursors, files, lifecycle, read
 from trk.journal.db import Journal
-from trk.journal.select import resolve
+from trk.journal.select import HANDLES, resolve
 from trk.query.filters import Filter
-from trk.records import MetricPoint, RunRecord
+from trk.records import ArtifactRecord, MetricPoint, RunRecord
 from trk.rules import is_ranked
 
 LOCAL = "local"
@@ -88,6 +87,14 @@ class Source(Protocol):
         """Every metric that some run has."""
         ...
 
+    def artifacts(self, run: RunRecord, earlier: bool = False) -> list[ArtifactRecord]:
+        """The files and tables of a run, by path; with `earlier` also what was at a path before."""
+        ...
+
+    def fetch(self, run: RunRecord, artifact: ArtifactRecord, to: str) -> None:
+        """Write the bytes of one of them into the file `to`. Raises NotFound."""
+        ...
+
 
 class _ColumnView:
     """One run of the journal as a filter asks it, with no more read than the filter's fields."""
@@ -139,6 +146,15 @@ class LocalSource:
             keys = None if where is None else self._matching(experiment, where)
             yield from read.records(self._journal, experiment, keys)
 
+    def deleted(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
+        """The runs that match and are deleted, those that were deleted latest first."""
+        if self._journal is not None:
+            keys = lifecycle.deleted_runs(self._journal, experiment)
+            for start in range(0, len(keys), read.RUNS_PAGE):
+                for record in read.records_of(self._journal, keys[start : start + read.RUNS_PAGE]):
+                    if where is None or where.matches_record(record):
+                        yield record
+
     def get(self, named: str) -> RunRecord | None:
         """The run with this id."""
         return None if self._journal is None else read.record(self._journal, named)
@@ -182,6 +198,15 @@ class LocalSource:
         """Every metric that some run has."""
         return [] if self._journal is None else read.metric_names(self._journal, experiment)
 
+    def artifacts(self, run: RunRecord, earlier: bool = False) -> list[ArtifactRecord]:
+        """The files and tables of a run, by path."""
+        return [] if self._journal is None else files.of_run(self._journal, run.run_id, earlier=earlier)
+
+    def fetch(self, run: RunRecord, artifact: ArtifactRecord, to: str) -> None:
+        """Copy it from the blobs, or put the table together."""
+        assert self._journal is not None
+        files.copy(self._journal, artifact, to)
+
 
 def agreed(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """The directions of all; "both" where they contradict each other."""
@@ -190,6 +215,11 @@ def agreed(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for key, mode in modes.items():
             said.setdefault(key, set()).add(mode)
     return {key: modes.pop() if len(modes) == 1 else "both" for key, modes in said.items()}
+
+
+def _completed(found: ArtifactRecord, here: ArtifactRecord | None) -> ArtifactRecord:
+    """A backend's record of what this journal delivered, by what was logged; the size is what the backend says."""
+    return found if here is None else replace(here, size=found.size, sha256=here.sha256 or found.sha256)
 
 
 def _point(value: float | None, step: int | None) -> tuple[float, int] | None:
@@ -203,26 +233,32 @@ class BackendSource:
         self.name = backend.name
         self._backend = backend
         self._journal = journal
+        # Runs of other programs that were attached to: their ids here, by their ids at the backend.
+        self._attached = {} if journal is None else lifecycle.externals(journal, backend.name)
+        self._deleted = frozenset() if journal is None else lifecycle.deleted_ids(journal)
 
     def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
         """The runs that match, newest first."""
         text = (where.mlflow_text or None) if where is not None else None
         for record in self._backend.search(experiment, text):
-            # The backend's own reading may be wider: MLflow counts a NaN as 0.
-            if where is None or where.matches_record(record):
+            # The backend's own reading may be wider: MLflow counts a NaN as 0. And it may not have been told yet that
+            # a run is deleted.
+            if record.run_id not in self._deleted and (where is None or where.matches_record(record)):
                 yield self._with_deliveries(record)
 
     def _with_deliveries(self, record: RunRecord) -> RunRecord:
         if self._journal is None:
             return record
-        run = read.run_key(self._journal, record.run_id)
+        remote_id = record.run_id.removeprefix(f"{self.name}:")
+        run = read.run_key(self._journal, self._attached.get(remote_id, record.run_id))
         return (
             record if run is None else replace(record, backends=read.deliveries_of(self._journal, [run]).get(run, {}))
         )
 
     def get(self, named: str) -> RunRecord | None:
         """The run with this trk id, or with this id at the backend."""
-        record = self._backend.get(named.removeprefix(f"{self.name}:"))
+        theirs = {run_id: remote_id for remote_id, run_id in self._attached.items()}
+        record = self._backend.get(theirs.get(named, named.removeprefix(f"{self.name}:")))
         return None if record is None else self._with_deliveries(record)
 
     def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
@@ -255,6 +291,21 @@ class BackendSource:
         """The run that a score is of."""
         record: RunRecord = score.key
         return record
+
+    def artifacts(self, run: RunRecord, earlier: bool = False) -> list[ArtifactRecord]:
+        """What the backend has, with what the journal knows of it besides."""
+        if not isinstance(self._backend, ArtifactBackend):
+            raise ConfigurationError(f"backend {self.name} can't list artifacts", hint="--source local")
+        if earlier:
+            raise ConfigurationError("what was at a path before is in the journal", hint="--source local")
+        here = files.of_run(self._journal, run.run_id) if self._journal is not None else []
+        known = {artifact.path: artifact for artifact in here}
+        return [_completed(found, known.get(found.path)) for found in self._backend.artifacts(run)]
+
+    def fetch(self, run: RunRecord, artifact: ArtifactRecord, to: str) -> None:
+        """Download it."""
+        assert isinstance(self._backend, ArtifactBackend)
+        self._backend.fetch(run, artifact.path, to)
 
     def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
         """The values of all metrics at this step."""
@@ -289,36 +340,12 @@ def _score(record: RunRecord, metric: str, points: Sequence[MetricPoint]) -> Sco
     )
 
 
-GRACE_S = 1.0  # what an answer under way may take beyond the time allowed
-
-
 def within(source: Source, deadline: float, ask: Callable[[], T]) -> T:
     """What `ask` answers, until `deadline` (by time.monotonic). Raises SourceUnavailable when it takes longer.
 
-    The journal always answers. A server is asked from a thread, so that a call that an SDK does not give up can be
-    left behind.
+    The journal always answers.
     """
-    if source.name == LOCAL:
-        return ask()
-    answers: list[T] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answers.append(ask())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread of who asked
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="trk-question", daemon=True)
-    thread.start()
-    thread.join(max(deadline - time.monotonic(), 0.0) + GRACE_S)
-    if raised:
-        raise raised[0]
-    if not answers:
-        raise SourceUnavailable(
-            f"{source.name} did not answer in the time allowed", hint="--timeout, or --source local"
-        )
-    return answers[0]
+    return ask() if source.name == LOCAL else bounded.answer(source.name, deadline, ask)
 
 
 def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
@@ -379,15 +406,19 @@ def find(source: Source, named: str) -> RunRecord:
     """
     journal = session.existing_journal(session.find_folder())
     run_id = named
-    if journal is not None and ":" not in named:
+    if journal is not None:
         try:
             run_id = resolve(journal, named)
         except NotFound:
             if named.startswith("@"):
                 raise
+        if lifecycle.is_deleted(journal, run_id):
+            raise NotFound(f"run {run_id} is deleted", hint=f"trk restore {run_id}")
     elif named.startswith("@"):
         raise NotFound("no run has ended here: there is no journal", hint="trk start")
-    record = source.get(run_id) or _by_name(source, named)
+    # A backend finds a run by its own id in one step.
+    own = named.startswith(HANDLES) and source.name != LOCAL
+    record = source.get(named if own else run_id) or _by_name(source, named)
     if record is None:
         raise NotFound(f"there is no run {named!r} in {source.name}", hint=f"trk ls --source {source.name}")
     return record

@@ -1,0 +1,280 @@
+# trk's words for fish 3 and newer: verbs, options, their values, and the runs and metrics of the journal here.
+#
+# In ~/.config/fish/config.fish:  trk completion fish | source
+# The wheel puts it into share/fish/vendor_completions.d, where fish looks by itself.
+# Made by `trk completion fish` from the command's own tables: not to be edited.
+
+# Whether no verb is typed yet.
+function __trk_first
+    test (count (commandline -opc)) -eq 1
+end
+
+# VERB…: whether one of these is the verb.
+function __trk_in
+    set -l typed (commandline -opc)
+    contains -- "$typed[2]" $argv
+end
+
+# VERB PLACE [more]: whether the word at the cursor is this verb's positional number PLACE, from 1; `more`: or a later.
+function __trk_at -a verb wanted more
+    set -l typed (commandline -opc)
+    test "$typed[2]" = $verb; or return 1
+    set -e typed[1..2]
+    set -l place 1
+    set -l value no
+    set -l only no
+    for word in $typed
+        if test $value = yes
+            set value no
+        else if test $only = no -a "$word" = --
+            set only yes
+        else if test $only = no; and contains -- "$word" (__trk_valued $verb)
+            set value yes
+        else if test $only = yes; or not string match -qr -- '^-[-a-z]' "$word"
+            set place (math $place + 1)
+        end
+    end
+    test $value = no -a \( $place -eq $wanted -o \( "$more" = more -a $place -gt $wanted \) \)
+end
+
+# VERB: its options that take a value.
+function __trk_valued
+    switch $argv[1]
+        case start
+            printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
+        case end
+            printf '%s\n' --run --status --exit-code --timeout
+        case status
+            printf '%s\n' --run --format --field
+        case log-metric
+            printf '%s\n' --run --step --timestamp
+        case log-metrics
+            printf '%s\n' --run --step --timestamp
+        case log-param
+            printf '%s\n' --run --if-exists
+        case log-params
+            printf '%s\n' --run --if-exists
+        case log-summary
+            printf '%s\n' --run
+        case set-tag
+            printf '%s\n' --run
+        case set-tags
+            printf '%s\n' --run
+        case delete-tag
+            printf '%s\n' --run
+        case define-metric
+            printf '%s\n' --run --mode --step-metric
+        case log-table
+            printf '%s\n' --run --name --type --columns --row
+        case log-html
+            printf '%s\n' --run --name
+        case log-text
+            printf '%s\n' --run --name --text
+        case log-dict
+            printf '%s\n' --run --name --type
+        case log-image
+            printf '%s\n' --run --name --step
+        case log-figure
+            printf '%s\n' --run --name
+        case log-artifact
+            printf '%s\n' --run --path --name --type --reference
+        case best
+            printf '%s\n' --metric --mode --agg --n -n --experiment -e --filter --source --timeout --format --field
+        case ls
+            printf '%s\n' --experiment -e --filter --sort --status --n -n --columns --source --timeout --format --field
+        case show
+            printf '%s\n' --run --source --timeout --format --field
+        case history
+            printf '%s\n' --run --source --timeout --format --field
+        case artifacts
+            printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
+        case compare
+            printf '%s\n' --baseline --best --metric --mode --experiment -e --source --timeout --format --field
+        case sync
+            printf '%s\n' --run --to --timeout
+        case config
+            printf '%s\n' --format --field
+        case doctor
+            printf '%s\n' --timeout --format --field
+        case ui
+            printf '%s\n' --host --port --run --timeout
+    end
+end
+
+# HOW KIND WORD…: one of the words and of what the journal has; many, with commas; or pairs, KEY=VALUE or @file.
+function __trk_values -a how kind
+    set -l typed (commandline -ct)
+    set typed (string replace -r -- '^--[a-z][-a-z]*=' '' $typed)
+    set typed (string unescape -- $typed; or string replace -r -- '^[\'"]' '' $typed)
+    set -l before ''
+    set -l after ''
+    switch $how
+        case pairs
+            if string match -q -- '@*' "$typed"
+                set -l path (string sub -s 2 -- $typed)
+                for found in $path*
+                    test -d "$found"; and set found $found/
+                    printf '%s\n' "@$found"
+                end
+                return
+            end
+            string match -q -- '*=*' "$typed"; and return
+            set after =
+        case many
+            set before (string match -r -- '.*,' "$typed")
+            set typed (string replace -r -- '.*,' '' "$typed")
+    end
+    if set -q argv[3]
+        printf '%s\n' "$before"$argv[3..-1]"$after"
+    end
+    if test -n "$kind"; and command -q trk
+        for line in (command trk __complete $kind "$typed" 2>/dev/null </dev/null)
+            set -l parts (string split -m 1 \t -- $line)
+            set parts[1] "$before$parts[1]$after"
+            string join \t -- $parts
+        end
+    end
+end
+
+complete -c trk -f
+complete -c trk -s h -l help -d 'Show this message and exit.'
+complete -c trk -n __trk_first -l version -d 'Print the version.'
+complete -c trk -n __trk_first -a start -d 'Start a run and print its id.'
+complete -c trk -n __trk_first -a attach -d 'Log into an existing, open run.'
+complete -c trk -n __trk_first -a detach -d 'Leave the active run open.'
+complete -c trk -n __trk_first -a resume -d 'Reopen an ended run.'
+complete -c trk -n __trk_first -a end -d 'End the active run and deliver it.'
+complete -c trk -n __trk_first -a status -d 'The active run, and what is delivered.'
+complete -c trk -n __trk_first -a log-metric -d 'Log one point of a metric.'
+complete -c trk -n __trk_first -a log-metrics -d 'Log several metrics at one step.'
+complete -c trk -n __trk_first -a log-param -d 'Log a param.'
+complete -c trk -n __trk_first -a log-params -d 'Log several params.'
+complete -c trk -n __trk_first -a log-summary -d 'Log numbers, text or JSON for the overview.'
+complete -c trk -n __trk_first -a set-tag -d 'Set a tag.'
+complete -c trk -n __trk_first -a set-tags -d 'Set several tags.'
+complete -c trk -n __trk_first -a delete-tag -d 'Take a tag away.'
+complete -c trk -n __trk_first -a define-metric -d 'Say which direction of a metric is better.'
+complete -c trk -n __trk_first -a log-table -d 'Log rows of a table.'
+complete -c trk -n __trk_first -a log-html -d 'Log an HTML page.'
+complete -c trk -n __trk_first -a log-text -d 'Log a text.'
+complete -c trk -n __trk_first -a log-dict -d 'Log a JSON, YAML or TOML document.'
+complete -c trk -n __trk_first -a log-image -d 'Log an image, alone or of a series.'
+complete -c trk -n __trk_first -a log-figure -d 'Log a figure.'
+complete -c trk -n __trk_first -a log-artifact -d 'Log files and folders.'
+complete -c trk -n __trk_first -a best -d 'The best run by a metric.'
+complete -c trk -n __trk_first -a ls -d 'Runs with their metrics.'
+complete -c trk -n __trk_first -a show -d 'Everything about one run.'
+complete -c trk -n __trk_first -a history -d 'The points of metrics.'
+complete -c trk -n __trk_first -a artifacts -d 'List or fetch files and tables.'
+complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a baseline.'
+complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
+complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
+complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends it.'
+complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
+complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
+complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
+complete -c trk -n __trk_first -a help -d 'Explain exit-codes, json, sessions.'
+complete -c trk -n '__trk_in start best ls' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
+complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
+complete -c trk -n '__trk_in start' -l description -x
+complete -c trk -n '__trk_in start' -l nested -d 'As a child of the active run.'
+complete -c trk -n '__trk_in start' -l parent -d 'As a child of this run.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED first.'
+complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
+complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args, as tags.' -x -k -a '(__trk_values many \'\' git env system args)'
+complete -c trk -n '__trk_in start' -l mlflow-uri -d 'MLflow\'s server.' -x
+complete -c trk -n '__trk_in start' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
+complete -c trk -n '__trk_in start end best ls show history compare sync' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare sync config doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact artifacts sync config ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
+complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
+complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
+complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
+complete -c trk -n '__trk_in end sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
+complete -c trk -n '__trk_in status best ls show history artifacts compare config doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
+complete -c trk -n '__trk_in status best ls show history artifacts compare config doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
+complete -c trk -n '__trk_in status best ls show history compare' -l quiet -s q -d 'Print run ids only.'
+complete -c trk -n '__trk_in log-metric log-metrics' -l step -d 'The step; left out: the next one.' -x
+complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, or seconds or ms since 1970; else now.' -x
+complete -c trk -n '__trk_in log-param log-params' -l if-exists -d 'error (the default), keep or suffix.' -x -a 'error keep suffix'
+complete -c trk -n '__trk_in define-metric' -l mode -d 'Which direction is better.' -x -a 'max min'
+complete -c trk -n '__trk_in define-metric' -l step-metric -d 'The metric that is its x-axis (W&B).' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in log-table log-html log-text log-dict log-image log-figure' -l name -d 'The name; left out: the file\'s.' -x
+complete -c trk -n '__trk_in log-table' -l type -d 'csv, tsv, json, jsonl or parquet; else by the ending.' -x -a 'csv tsv json jsonl parquet'
+complete -c trk -n '__trk_in log-table' -l columns -d 'The columns of --row, or of a file without a header.' -x
+complete -c trk -n '__trk_in log-table' -l row -d 'One row; may be given again.' -x
+complete -c trk -n '__trk_in log-text' -l text -d 'The text itself, in place of FILE.' -x
+complete -c trk -n '__trk_in log-dict' -l type -d 'json, yaml or toml; else by the ending.' -x -a 'json yaml toml'
+complete -c trk -n '__trk_in log-image' -l step -d 'The step, for one image of a series.' -x
+complete -c trk -n '__trk_in log-artifact' -l path -d 'The folder inside the run.' -x
+complete -c trk -n '__trk_in log-artifact' -l name -d 'Make it a version of an artifact of this name.' -x
+complete -c trk -n '__trk_in log-artifact' -l type -d 'model, checkpoint, dataset, …; else by the ending.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
+complete -c trk -n '__trk_in log-artifact' -l reference -d 'What stays where it is, as s3://bucket/data.' -x
+complete -c trk -n '__trk_in log-artifact' -l no-snapshot -d 'Do not copy: deliver in place, and not at all if it has changed.'
+complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
+complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
+complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
+complete -c trk -n '__trk_in best ls' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x
+complete -c trk -n '__trk_in best ls show history artifacts compare' -l source -d 'Where to read: local, mlflow; else as configured.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
+complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
+complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
+complete -c trk -n '__trk_in ls' -l columns -d 'Such as name,metrics.f1,params.lr,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
+complete -c trk -n '__trk_in history' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in artifacts' -l path -d 'ls: this folder or file only.' -x -k -a '(__trk_values one artifact)'
+complete -c trk -n '__trk_in artifacts' -l type -d 'ls: artifacts of this type only.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
+complete -c trk -n '__trk_in artifacts' -l history -d 'ls: also what was at a path before (in the journal).'
+complete -c trk -n '__trk_in artifacts' -l row -d 'get: what this row put there.' -x
+complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, or the name of a single file.' -r -F
+complete -c trk -n '__trk_in artifacts' -l force -d 'get: replace files that are there.'
+complete -c trk -n '__trk_in artifacts' -l timeout -d 'How long to wait; ls 30, get 3600.' -x
+complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in compare' -l best -d 'And the N best runs by --metric.' -x
+complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
+complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag look; else that of the runs.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
+complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in config' -l origin -d 'Say where each setting comes from.'
+complete -c trk -n '__trk_in doctor' -l timeout -d 'How long all the checks together may take.' -x
+complete -c trk -n '__trk_in doctor' -l quiet -s q -d 'Only what is not as it should be; no talk.'
+complete -c trk -n '__trk_in ui' -l host -d 'Where to listen.' -x
+complete -c trk -n '__trk_in ui' -l port -d 'Left out: 5000, or a free one.' -x
+complete -c trk -n '__trk_in ui' -l open -d 'Open it in the browser.'
+complete -c trk -n '__trk_in ui' -l timeout -d 'How long MLflow may take to start.' -x
+complete -c trk -n '__trk_at attach 1' -k -a '(__trk_values one open-run)'
+complete -c trk -n '__trk_at resume 1' -k -a '(__trk_values one ended-run)'
+complete -c trk -n '__trk_at log-metric 1' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at log-metrics 1 more' -k -a '(__trk_values pairs metric)'
+complete -c trk -n '__trk_at log-param 1' -k -a '(__trk_values one param)'
+complete -c trk -n '__trk_at log-params 1 more' -k -a '(__trk_values pairs param)'
+complete -c trk -n '__trk_at log-summary 1 more' -k -a '(__trk_values pairs metric)'
+complete -c trk -n '__trk_at set-tag 1' -k -a '(__trk_values one tag)'
+complete -c trk -n '__trk_at set-tags 1 more' -k -a '(__trk_values pairs tag)'
+complete -c trk -n '__trk_at delete-tag 1' -k -a '(__trk_values one tag)'
+complete -c trk -n '__trk_at define-metric 1' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at log-table 1' -F
+complete -c trk -n '__trk_at log-html 1' -F
+complete -c trk -n '__trk_at log-text 1' -F
+complete -c trk -n '__trk_at log-dict 1' -F
+complete -c trk -n '__trk_at log-image 1' -F
+complete -c trk -n '__trk_at log-figure 1' -F
+complete -c trk -n '__trk_at log-artifact 1 more' -F
+complete -c trk -n '__trk_at show 1' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
+complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one artifact+run)'
+complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at config 1' -a 'show trust'
+complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
+complete -c trk -n '__trk_at help 1' -a 'exit-codes json sessions'

@@ -1,0 +1,59 @@
+"""A real browser (Chromium, headless) that opens a page, and what can be seen in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BUDGET_MS = 20_000  # of the page's own clock: it runs as fast as the page lets it
+TRIES = 4  # a page that waits for a slow server may be looked at too early
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as it was drawn: its document after all scripts ran, and the picture of it."""
+
+    document: str
+    picture: Path
+
+    def share_of(self, colour: tuple[int, int, int]) -> float:
+        """How much of the picture has just this colour, from 0 to 1."""
+        from PIL import Image
+
+        with Image.open(self.picture) as image:
+            pixels = image.convert("RGB")
+            counts = {found: count for count, found in pixels.getcolors(pixels.width * pixels.height) or []}
+            return counts.get(colour, 0) / (pixels.width * pixels.height)
+
+
+class Browser:
+    """Opens pages; each picture is kept in `folder` under the name that it is given."""
+
+    def __init__(self, folder: Path, profile: Path) -> None:
+        self._folder = folder
+        self._profile = profile
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, url: str, name: str, *, until: str) -> Page:
+        """The page at an address, when `until` is in its document; looked at again if it is not."""
+        assert CHROMIUM is not None
+        picture = self._folder / f"{name}.png"
+        document = ""
+        for _ in range(TRIES):
+            drawn = subprocess.run(
+                [
+                    CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                    f"--user-data-dir={self._profile}", "--window-size=1500,1000",
+                    f"--virtual-time-budget={BUDGET_MS}", f"--screenshot={picture}", "--dump-dom", url,
+                ],
+                capture_output=True, text=True, timeout=120, check=False,
+                env={**os.environ, "HOME": str(self._profile)},
+            )  # fmt: skip
+            document = drawn.stdout
+            if until in document:
+                return Page(document, picture)
+        raise AssertionError(f"{url}: {until!r} is not in the page (see {picture}):\n{document[-3000:]}")

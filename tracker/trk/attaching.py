@@ -1,0 +1,232 @@
+"""Going into runs that are there already, leaving them, reopening them.
+
+A run of another program is kept in the journal as one of ours that is delivered to that place alone. What is logged
+into it is delivered as ever; its beginning and end are its owner's.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trk import config, session
+from trk.backends import bounded, foreign
+from trk.backends.foreign import ForeignRun
+from trk.errors import BackendError, BackendUnavailable, Conflict, NoActiveRun, NotFound, SourceUnavailable, UsageError
+from trk.ids import new_run_id
+from trk.journal import lifecycle, read, write
+from trk.journal.db import Journal
+from trk.journal.select import HANDLES
+from trk.records import Status
+from trk.rules import shown
+from trk.run import Run
+from trk.tracker import adopt, enter, find_journal, need_run
+
+DEFAULT_TIMEOUT_S = 30.0
+
+Warn = Callable[[str], None]
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A run that was attached to; the handle of another program's run; the `.trk` folder if it was made for it."""
+
+    run: Run
+    handle: str | None = None
+    new_folder: str | None = None
+
+
+def attach(
+    run: str | None = None,
+    *,
+    shell_session: bool = False,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    warn: Warn = _warn,
+) -> Run:
+    """An existing run that is still open, to log into; it is left open at the end of a `with` block.
+
+    `run` is an id, a unique prefix of four or more characters, a name, `@` or `@last`; left out it is `TRK_RUN`'s or
+    the session's. With `shell_session` the directory's shells are in it from now on. Raises NotFound, NoActiveRun,
+    and Conflict when the run has ended (`trk.resume` reopens it), is deleted, or the shells are in another run.
+
+    `mlflow:<id>` is a run that another program made at the MLflow that is configured here. What is logged is
+    delivered to it by its `end` and by `trk.sync()`, and trk never ends it. The server is asked for it, for at most
+    `timeout` seconds, so that steps left out go on after its owner's; one that can't be reached is warned of, and
+    the run is attached to all the same. Raises SourceUnavailable when mlflow is not installed or denies access.
+    """
+    return join(run, shell_session=shell_session, timeout=timeout, warn=warn).run
+
+
+def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) -> Attached:
+    """`attach`, with what there is to tell of it."""
+    found = find_journal()
+    if named is None or not named.startswith(HANDLES):
+        run = need_run(named)
+        handle = lifecycle.handle(run.journal, run.id)
+        return Attached(_joined(run, shell_session), handle)
+    backend, remote_id = parted(named)
+    known = lifecycle.attached(found[1], backend, remote_id) if found is not None else None
+    if found is not None and known is not None and not lifecycle.is_external(found[1], known):
+        return Attached(_joined(Run(found[1], found[0], known), shell_session))
+    return _join_foreign(backend, remote_id, shell_session, timeout, warn)
+
+
+def parted(named: str) -> tuple[str, str]:
+    """(backend, the backend's own id) of a handle. Raises UsageError."""
+    backend, _, remote_id = named.partition(":")
+    if backend != "mlflow":
+        raise UsageError(
+            f"{shown(named)}: of runs that trk did not make, those of mlflow alone can be reached", hint="mlflow:<id>"
+        )
+    if not (remote_id.isascii() and remote_id.isalnum()):
+        raise UsageError(f"{shown(named)} is not mlflow: and the id of a run", hint="trk ls --source mlflow")
+    return backend, remote_id
+
+
+def _joined(run: Run, shell_session: bool) -> Run:
+    """A run of this journal, entered if it is open."""
+    if lifecycle.is_deleted(run.journal, run.id):
+        raise Conflict(f"run {run.id} is deleted", hint=f"trk restore {run.id}")
+    if (status := run.status) != "RUNNING":
+        raise Conflict(f"run {run.id} has ended ({status})", hint=f"trk resume {run.id}")
+    if shell_session:
+        enter(run.folder, run.journal, lambda: run, beside=_is_in(run))
+    return Run(run.journal, run.folder, run.id)  # never the object that owns it, which would end it
+
+
+def _is_in(run: Run) -> bool:
+    """Whether the shells are in this run already."""
+    return session.active_run_id(run.folder, run.journal) == run.id
+
+
+# ---- runs of other programs
+
+
+def _join_foreign(backend: str, remote_id: str, shell_session: bool, timeout: float, warn: Warn) -> Attached:
+    handle = f"{backend}:{remote_id}"
+    resolved = config.resolve(session.find_folder())
+    for warning in resolved.warnings:
+        warn(warning)
+    target, known = _place(backend, remote_id, resolved)
+    there = _asked(backend, target, remote_id, timeout, warn)
+    if there is not None and there.deleted:
+        hint = f"trk restore {handle}" if known is None else "restore it with what deleted it"
+        raise Conflict(f"{handle} is deleted at {backend}", hint=hint)
+    # Nothing is made, and nothing entered, before the run is known to be one that can be logged into.
+    folder, made = session.make_folder()
+    journal = session.open_journal(folder)
+    if known is not None:
+        if there is not None:
+            lifecycle.reattached(journal, known, _columns(there, handle), there.last)
+        run = _joined(Run(journal, folder, known), shell_session)
+    else:
+        run = _kept(journal, folder, backend, target, remote_id, there, resolved, shell_session)
+    return Attached(run, handle, folder if made else None)
+
+
+def _place(backend: str, remote_id: str, resolved: config.Settings) -> tuple[Mapping[str, Any], str | None]:
+    """(where the run is, its id in this journal if it was attached to before)."""
+    found = find_journal()
+    known = lifecycle.attached(found[1], backend, remote_id) if found is not None else None
+    if found is not None and known is not None:
+        return read.targets(found[1], known)[backend], known
+    return config.target(backend, resolved), None
+
+
+def _asked(backend: str, target: Mapping[str, Any], remote_id: str, timeout: float, warn: Warn) -> ForeignRun | None:
+    """The run as its server has it; None when that can't be reached. Raises NotFound, SourceUnavailable."""
+    handle = f"{backend}:{remote_id}"
+    place = foreign.attachable(backend, target)
+    try:
+        there = bounded.answer(backend, time.monotonic() + timeout, lambda: place.foreign(remote_id))
+    except (BackendUnavailable, SourceUnavailable) as error:
+        warn(f"{handle} can't be asked for ({error.message}): attached to it all the same; steps left out begin where "
+             "this journal knows them to end")  # fmt: skip
+        return None
+    except BackendError as error:
+        raise SourceUnavailable(error.message, hint=error.hint) from None
+    where = target.get("tracking_uri", backend)
+    if there is None:
+        raise NotFound(f"there is no run {remote_id} at {where}", hint=f"trk ls --source {backend}")
+    if not there.deleted and there.status is not Status.RUNNING:
+        warn(f"{handle} has ended ({there.status}): what is logged now is added to it")
+    return there
+
+
+def _columns(there: ForeignRun, handle: str) -> dict[str, Any]:
+    """What its owner says of a run."""
+    return {
+        "name": there.name or handle,
+        "experiment": there.experiment,
+        "start_time": there.start_ms or write.now_ms(),
+    }
+
+
+def _kept(
+    journal: Journal,
+    folder: str,
+    backend: str,
+    target: Mapping[str, Any],
+    remote_id: str,
+    there: ForeignRun | None,
+    resolved: config.Settings,
+    shell_session: bool,
+) -> Run:
+    """A run of another program, new in this journal, and entered."""
+    handle = f"{backend}:{remote_id}"
+    unseen = {
+        "name": handle,
+        "experiment": resolved.get("experiment") or config.DEFAULT_EXPERIMENT,
+        "start_time": write.now_ms(),
+    }
+    fields = {
+        **(_columns(there, handle) if there is not None else unseen),
+        "key_prefix": resolved.get("key_prefix") or "",
+        "step_metric": resolved.get("step_metric"),
+    }
+    delivery = (backend, config.as_text(target), remote_id, there.url if there is not None else None)
+
+    def keep() -> Run:
+        run_id = lifecycle.attach(journal, new_run_id(), fields, [delivery], there.last if there is not None else {})
+        return Run(journal, folder, run_id)
+
+    return enter(folder, journal, keep, beside=False)[0] if shell_session else keep()
+
+
+# ---- leaving, reopening
+
+
+def detach() -> str:
+    """Take the innermost run out of the shells' session and leave it as it is; returns its id. Raises NoActiveRun."""
+    found = find_journal()
+    run_id = session.active_run_id(*found) if found is not None else None
+    if found is None or run_id is None:
+        raise NoActiveRun("no run is active here", hint="trk start")
+    session.remove(found[0], run_id)
+    return run_id
+
+
+def resume(run: str, *, shell_session: bool = False) -> Run:
+    """Reopen an ended run of trk: its status becomes RUNNING again, and what is logged goes on after what is there.
+
+    With `shell_session` the directory's shells are in it from now on, else this process owns it. Raises NotFound,
+    and Conflict when it has not ended, is deleted, or the shells are in another run.
+    """
+    found = need_run(run)
+
+    def reopen() -> Run:
+        write.set_status(found.journal, found.id, "RUNNING", write.now_ms())
+        return Run(found.journal, found.folder, found.id, owned=True)
+
+    if shell_session:
+        return enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
+    reopened = reopen()
+    adopt(reopened)
+    return reopened

@@ -1,0 +1,121 @@
+"""Objects of Python that are drawn or shown: figures of matplotlib and Plotly, images as arrays or of Pillow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trk.errors import UsageError
+from trk.media import files
+from trk.media.log import Given, given
+
+_ENDINGS = ("png", "svg", "pdf", "jpg", "jpeg")
+
+
+def figure(value: Any, name: str | None) -> Given:
+    """A figure: a path, bytes, matplotlib's (drawn as its name's ending says, else PNG) or Plotly's (as JSON).
+
+    Raises UsageError for anything else.
+    """
+    if hasattr(value, "savefig"):
+        return Given(None, _drawn(value, name), "the figure")
+    if hasattr(value, "to_json") and hasattr(value, "to_plotly_json"):
+        return Given(None, str(value.to_json()).encode(), "the figure")
+    if isinstance(value, str) and "<" not in value and not value.lstrip().startswith("{"):
+        return Given(value)
+    return given(value, "the figure")
+
+
+def _drawn(drawing: Any, name: str | None) -> bytes:
+    from io import BytesIO
+
+    ending = files.ending(name or "")[1:]
+    buffer = BytesIO()
+    drawing.savefig(buffer, format=ending if ending in _ENDINGS else "png")
+    return buffer.getvalue()
+
+
+def image(value: Any) -> Given:
+    """An image: a path, bytes, Pillow's, or an array of shape (height, width), (height, width, 1, 3 or 4).
+
+    Numbers of an array are 0 to 255 as integers, 0 to 1 as floats. Raises UsageError for anything else.
+    """
+    if isinstance(value, str):
+        return Given(value)
+    if hasattr(value, "save") and hasattr(value, "convert"):
+        return Given(None, _png(value), "the image")
+    if hasattr(value, "__array__") or hasattr(value, "detach"):
+        return Given(None, _png(_of_array(value)), "the image")
+    return given(value, "the image")
+
+
+_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # what a PNG can hold
+
+
+def _png(picture: Any) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    try:
+        if picture.mode not in _MODES:
+            picture = picture.convert("RGB")
+        picture.save(buffer, format="PNG")
+    except (OSError, SystemError, ValueError) as error:  # a file that is cut short; an image without a pixel
+        raise UsageError(f"the image can't be written as PNG: {error}") from None
+    return buffer.getvalue()
+
+
+def _of_array(value: Any) -> Any:
+    try:
+        import numpy
+        from PIL import Image
+    except ImportError:
+        raise UsageError("an image from an array needs numpy and pillow", hint="pip install 'trk-ml[plot]'") from None
+    array = numpy.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.dtype.kind not in "buif":
+        raise UsageError(f"an image's array holds numbers, not {array.dtype}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
+        raise UsageError(f"an image's array has the shape (height, width[, 1, 3 or 4]), not {array.shape}")
+    if array.dtype == bool:
+        array = array.astype(float)
+    low, high = float(array.min()), float(array.max())
+    top = 1 if array.dtype.kind == "f" else 255
+    if not (low >= 0 and high <= top):
+        raise UsageError(f"an image's array of {array.dtype} holds 0 to {top}, not {low:g} to {high:g}")
+    scaled = numpy.rint(array * 255) if array.dtype.kind == "f" else array
+    return Image.fromarray(scaled.astype(numpy.uint8))
+
+
+def document(value: Any, name: str | None) -> tuple[Given, str | None]:
+    """(what to log, its ending unless a name says it): a mapping or list as JSON, or as YAML when the name ends so.
+
+    A path is a file. Raises UsageError.
+    """
+    if isinstance(value, str):
+        return Given(value), None
+    if hasattr(value, "__fspath__") or isinstance(value, (bytes, bytearray, memoryview)):
+        return given(value, "the document"), None
+    ending = files.ending(name or "")
+    if ending in (".yaml", ".yml"):
+        return Given(None, _yaml(value), "the document"), ending
+    return Given(None, _json(value), "the document"), ".json"
+
+
+def _json(value: Any) -> bytes:
+    import json
+
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+        return (text + "\n").encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the document is not JSON: {error}") from None
+
+
+def _yaml(value: Any) -> bytes:
+    import yaml
+
+    try:
+        return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).encode()
+    except (yaml.YAMLError, RecursionError, UnicodeEncodeError) as error:
+        raise UsageError(f"the document is not YAML: {' '.join(str(error).split())}") from None
