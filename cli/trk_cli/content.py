@@ -82,25 +82,32 @@ def _figure(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> int:
     return log.figure(run, _given(words[0]), options.get("name"))
 
 
-def _artifact(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> int:
-    n, version = log.artifact(
-        run,
-        words,
-        path=options.get("path"),
-        name=options.get("name"),
-        type_=options.get("type"),
-        references=options.get("reference") or (),
-        snapshot=not options.get("no_snapshot"),
-        progress=_progress(words, quiet=bool(options.get("quiet"))),
-    )
-    if version is not None:
-        from trk_cli import output
+def _artifact(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> tuple[int | None, ...]:
+    from trk_cli import output
 
-        output.talk(f"{options.get('name')} v{version}", quiet=bool(options.get("quiet") or options.get("json")))
-    return n
+    quiet = bool(options.get("quiet"))
+    progress = _progress(quiet)
+    try:
+        n, version = log.artifact(
+            run,
+            words,
+            path=options.get("path"),
+            name=options.get("name"),
+            type_=options.get("type"),
+            references=options.get("reference") or (),
+            snapshot=not options.get("no_snapshot"),
+            progress=progress,
+        )
+    finally:
+        if progress is not None:
+            output.overwrite("")  # what was being copied when it failed
+    if version is None:
+        return n, None
+    output.talk(f"{options.get('name')} v{version}", quiet=quiet or bool(options.get("json")))
+    return n, None, version
 
 
-def _progress(words: Sequence[str], *, quiet: bool) -> Callable[[int, int], None] | None:
+def _progress(quiet: bool) -> Callable[[int, int], None] | None:
     """What shows on a terminal how far the copy of a large file is; None where nobody would see it."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         return None

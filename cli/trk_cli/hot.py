@@ -39,22 +39,22 @@ POSITIONALS: dict[str, tuple[int, int | None]] = {
 }
 
 
-def execute(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> tuple[str, int | None, int | None]:
-    """Carry out a log command; returns (run id, row number, step). Raises TrkError, before anything is written."""
+def execute(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> tuple[str, dict[str, int | None]]:
+    """Carry out a log command; returns (run id, its n and step, and an artifact's version).
+
+    Raises TrkError, before anything is written.
+    """
     run = find_run(options.get("run"))
-    result: int | tuple[int, int | None] | None = _ACTIONS[verb](run, options, words)
-    if isinstance(result, tuple):
-        return run.id, *result
-    return run.id, result, None
+    result: int | tuple[int | None, ...] | None = _ACTIONS[verb](run, options, words)
+    n, step, *version = result if isinstance(result, tuple) else (result, None)
+    return run.id, {"n": n, "step": step, **({"version": version[0]} if version else {})}
 
 
 def acknowledged(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> None:
     """`execute`, and with --json the acknowledgement on stdout."""
-    run_id, n, step = execute(verb, options, words)
+    run_id, told = execute(verb, options, words)
     if options.get("json"):
-        shown = ", ".join(
-            f'"{name}": {"null" if value is None else value}' for name, value in (("n", n), ("step", step))
-        )
+        shown = ", ".join(f'"{name}": {"null" if value is None else value}' for name, value in told.items())
         from trk_cli import output
 
         output.emit(f'{{"run_id": "{run_id}", {shown}}}\n')

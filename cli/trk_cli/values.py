@@ -41,8 +41,7 @@ def from_stdin() -> dict[str, Any]:
     text = decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
     found: dict[str, Any] = {}
     if text.lstrip().startswith("{"):
-        found = parse(text, ".json", "standard input")
-        return found
+        return dict(parse(text, ".json", "standard input"))
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue

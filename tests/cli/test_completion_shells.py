@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 import helpers
 from cli.terminals import Terminal
+from cli.test_completion import other_app
 from conftest import FOREIGN
 from trk_cli import app, completion, tokens
 
@@ -33,7 +35,10 @@ for name in sys.argv[1:]:
 
 # Answers completions as the command does; what else it is called with is written down, one word a line.
 RECORDER = """#!/bin/sh
-case $1 in __complete | completion) exec "$PYTHON" -P -m trk_cli "$@" ;; esac
+case $1 in
+__complete) exec "$PYTHON" -P -m trk_cli "$@" ;;
+completion) exec cat "$HOME/script.$2" ;;
+esac
 printf '%s\\n' "$@" >"$HOME/typed.new"
 mv "$HOME/typed.new" "$HOME/typed"
 """
@@ -53,6 +58,7 @@ n=0 PROMPT_COMMAND='n=$((n + 1))' PS1='ready-$n> '
     ".zshrc": """
 unsetopt beep
 autoload -Uz compinit && compinit -u -D
+eval "$(trk completion zsh)"
 n=0
 precmd() { n=$((n + 1)); PS1="ready-$n> " }
 """,
@@ -73,15 +79,16 @@ end
 class Place:
     """A home folder with `trk` in its PATH, the shells' files, and a project with runs and files."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, completed: typer.Typer = app.app) -> None:
         self.home, self.project = home, home / "project"
         kept = {name: value for name, value in helpers.child_environment().items() if not name.startswith(FOREIGN)}
         self.env = {
             **kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "XDG_DATA_HOME": str(home / "data"),
             "ZDOTDIR": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{os.defpath}", "PYTHON": sys.executable,
-            "TRK_BACKENDS": "none", "LC_ALL": "C.UTF-8", "TERM": "xterm", "COLUMNS": "200",
+            "TRK_BACKENDS": "none", "LC_ALL": "C.UTF-8", "TERM": "xterm",
         }  # fmt: skip
-        for name, text in {**SET_UP, "bin/trk": RECORDER}.items():
+        scripts = {f"script.{shell}": completion.script(completed, shell) for shell in SHELLS}
+        for name, text in {**SET_UP, **scripts, "bin/trk": RECORDER}.items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text(text)
         (home / "bin" / "trk").chmod(0o755)
@@ -196,8 +203,7 @@ LINES = [
     ("trk show two\\ w\t", ["show", "two words"]),
     ("trk show '$(t\t", ["show", "$(touch pwned)"]),
     ("trk show \\$\\(t\t", ["show", "$(touch pwned)"]),
-    ("trk show \\$\t", ["show", "$"]),  # two begin so
-    ("trk show \\${H\t", ["show", "${HOME}"]),
+    ("trk show \\$\\{H\t", ["show", "${HOME}"]),
     ("trk show \\`t\t", ["show", "`touch pwned`"]),
     ("trk show a\\ b\t", ["show", "a b; touch pwned"]),
     ("trk show it\t", ["show", "it's"]),
@@ -257,57 +263,83 @@ def test_a_line_is_completed(keys: str, argv: list[str], shell: str, typists: di
 @pytest.mark.parametrize(
     "keys", ["trk show $(touch pwned)\t", "trk show `touch pwned`\t", 'trk show "$(touch pwned)\t']
 )
-def test_what_stands_on_the_line_is_not_run_by_a_tab(keys: str, shell: str, place: Place) -> None:
-    typist = Typist(shell, place)
-    try:
-        terminal = typist.ready()
-        terminal.type(keys + "\x03")
-        typist.ready()
-    finally:
-        typist.close()
+@pytest.mark.parametrize("shell", ["bash", "fish"], indirect=True)  # zsh runs it, with or without a script of ours
+def test_what_stands_on_the_line_is_not_run_by_a_tab(
+    keys: str, shell: str, typists: dict[str, Typist], place: Place
+) -> None:
+    # What is killed before Enter is not run by the shell either.
+    assert typists[shell].line(keys + "\x15trk done") == ["done"]
     assert not list(place.home.rglob("pwned"))
 
 
 def test_what_there_is_to_choose_from_is_listed(shell: str, place: Place) -> None:
     typist = Typist(shell, place)
-    typist.shows("trk \t\t", *(verb for verb in tokens.VERBS if verb.startswith("log-")), "best", "define-metric")
-    typist.shows("trk log-metric --\t\t", "--step", "--timestamp", "--run", "--help")
-    typist.shows("trk show \t\t", "baseline", "two", "words", "touch")
+    tab = "\t\t" if shell == "bash" else "\t"
+    typist.shows(f"trk {tab}", *(verb for verb in tokens.VERBS if verb.startswith("log-")), "best", "define-metric")
+    typist.shows(f"trk log-metric --{tab}", "--step", "--timestamp", "--run", "--help")
+    typist.shows(f"trk show {tab}", "baseline", "two", "words", "touch")
 
 
-@pytest.mark.parametrize("path", ["no trk", "another trk", "failing trk"])
-def test_a_shell_without_the_command_completes_what_the_script_knows(
-    path: str, shell: str, place: Place, tmp_path: Path
+@pytest.mark.parametrize(
+    ("keys", "argv"),
+    [
+        ("trk weigh pag\t bas\t two\\ w\t", ["weigh", "page.html", "baseline", "two words"]),
+        ("trk weigh --unit k\t - it\t", ["weigh", "--unit", "kg", "-", "it's"]),
+        ("trk weigh --into fo\t", ["weigh", "--into", "folder"]),
+        ("trk weigh --into par\t", ["weigh", "--into", "par"]),  # no folder
+        ("trk weigh --odd par\t", ["weigh", "--odd", "par"]),
+    ],
+)
+def test_a_new_verb_is_completed(keys: str, argv: list[str], shell: str, new_verb: dict[str, Typist]) -> None:
+    assert [word.rstrip("/") for word in new_verb[shell].line(keys)] == argv
+
+
+def test_help_with_signs_of_the_shell_is_shown_as_it_is(shell: str, new_verb: dict[str, Typist]) -> None:
+    typist = new_verb[shell]
+    if shell == "bash":
+        typist.shows("trk weigh --\t\t", "--unit", "--into")
+    else:
+        typist.shows("trk weigh --\t", "It's [g]: \\ $(touch pwned).")
+        typist.shows("trk wei\b\t" if shell == "fish" else "trk \t", "weigh")
+    assert not list(typist.place.home.rglob("pwned"))
+
+
+@pytest.fixture(scope="module")
+def new_verb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Typist]]:
+    """Typists whose shells know another app."""
+    elsewhere = Place(tmp_path_factory.mktemp("elsewhere"), other_app())
+    made = {shell: Typist(shell, elsewhere) for shell in SHELLS}
+    yield made
+    for typist in made.values():
+        typist.close()
+
+
+@pytest.mark.parametrize("script", ["", "#!/bin/sh\necho 'no such command'; exit 2\n", "#!/bin/sh\nkill -9 $$\n"])
+def test_without_the_command_what_the_script_knows_is_completed(
+    script: str, shell: str, place: Place, tmp_path: Path
 ) -> None:
-    needs("bash")
-    scripts = {"another trk": "#!/bin/sh\necho 'no such command'; exit 2\n", "failing trk": "#!/bin/sh\nkill -9 $$\n"}
-    if path in scripts:
-        (tmp_path / "trk").write_text(scripts[path])
+    if script:
+        (tmp_path / "trk").write_text(script)
         (tmp_path / "trk").chmod(0o755)
-    script = tmp_path / "script"
-    script.write_text(completion.script(app.app, shell))
-    shells = {name: [shutil.which(name) or name] for name in SHELLS}
-    env = {"PATH": f"{tmp_path}{os.pathsep}{os.defpath}", "HOME": str(tmp_path)}
+    env = {"PATH": f"{tmp_path}{os.pathsep}{os.defpath}", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    source = f"source {place.home}/script.{shell}"
     if shell == "fish":
         for line, found in (("trk bes", "best"), ("trk best --mode m", "max"), ("trk show bas", "")):
-            said = place.run([*shells[shell], "-c", f"source {script}; complete -C '{line}'"], **env)
+            said = place.run(["fish", "-c", f"{source}; complete -C '{line}'"], **env)
             assert found in said
             assert bool(said) == bool(found)
-        return
-    if shell == "bash":
+    elif shell == "bash":
         for line, found in (("trk bes", "best"), ("trk best --mode m", "max\nmin"), ("trk show bas", "")):
-            assert in_bash(place, script.read_text(), line, **env) == found.split()
-        return
-    terminal = Terminal([*shells[shell], "-f", "-i"], {**place.env, **env}, place.project)
-    try:
-        terminal.type(f"PS1='>> '; autoload -Uz compinit; compinit -u -D; source {script}; echo rea''dy\r")
+            assert in_bash(place, source, line, **env) == found.split()
+    else:
+        terminal = Terminal(["zsh", "-f", "-i"], {**place.env, **env}, place.project)
+        terminal.type(f"PS1='>> '; autoload -Uz compinit; compinit -u -D; {source}; echo rea''dy\r")
         terminal.read_until(lambda: "ready" in terminal.shown)
         terminal.type("trk() { print -l fou''nd $@ }\rtrk bes\t --mode ma\t\rtrk show bas\t\r")
-        terminal.read_until(lambda: terminal.shown.count("found") == 2)
+        terminal.read_until(lambda: terminal.shown.count("found") == 2 and terminal.shown.endswith(">> "))
+        terminal.close()
         assert "best\r\n--mode\r\nmax\r\n" in terminal.shown
         assert "show\r\nbas\r\n" in terminal.shown
-    finally:
-        terminal.close()
 
 
 def in_bash(place: Place, script: str, line: str, **env: str) -> list[str]:
@@ -335,7 +367,6 @@ def test_bash_offers_every_option_of_every_verb(place: Place) -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("trk", ["trk"]),
         ("trk --", ["--help", "--version"]),
         ("trk show col:", ["on"]),
         ("trk show --run=col:", ["on"]),
@@ -347,8 +378,6 @@ def test_bash_offers_every_option_of_every_verb(place: Place) -> None:
     ],
 )
 def test_bash_offers_what_readline_puts_after_what_it_keeps(line: str, offered: list[str] | None, place: Place) -> None:
-    if line == "trk":
-        return
     found = in_bash(place, completion.script(app.app, "bash"), line)
     assert found == offered if offered is not None else "baseline" in found
 
@@ -364,8 +393,14 @@ def test_fish_offers_words_with_what_they_are(place: Place) -> None:
     assert offered("trk show two") == {"two words": "my exp, FINISHED"}
     assert offered("trk log-params @par") == {"@params.yaml": ""}
     assert {"f1", "val/loss"} <= set(offered("trk best --metric "))
+    loop = (
+        "trk completion fish | source\n"
+        'for verb in $argv; complete -C "trk $verb --" | string replace -r \'^\' "$verb "; end'
+    )
+    said = place.run(["fish", "-c", loop, *tokens.VERBS]).splitlines()
+    listed = {line.partition("\t")[0] for line in said}
     for verb in tokens.VERBS:
-        assert {long for long, _, _ in tokens.table(verb).values()} <= set(offered(f"trk {verb} --"))
+        assert {f"{verb} {long}" for long, _, _ in tokens.table(verb).values()} <= listed
 
 
 def test_fish_finds_the_script_where_the_wheel_puts_it(place: Place, tmp_path: Path) -> None:
@@ -399,3 +434,4 @@ def test_zsh_finds_the_script_where_the_wheel_puts_it(place: Place, tmp_path: Pa
 
 def test_zsh_says_nothing_when_it_reads_the_script_before_its_completion_system(place: Place) -> None:
     needs("zsh")
+    assert place.run(["zsh", "-fc", 'eval "$(trk completion zsh)"']) == ""

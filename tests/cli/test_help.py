@@ -16,10 +16,12 @@ from trk_cli import tokens
 from trk_cli.commands import manage
 
 # What an example needs beside the prepared project: a run `other` that has ended, and `baseline`, which is active.
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)  # what an image begins with
 FIRST = {
     "start": "trk detach -q",
     "resume": "trk detach -q",
     "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
+    "artifacts": "trk log-artifact model.pkl --name classifier --type model -q",
 }
 ELSEWHERE = {"demo": "tests/demo runs it", "ui": "tests/cli/test_ui.py runs it"}
 
@@ -95,6 +97,9 @@ def prepared(call: Any, project: Path) -> Path:
         "set-tag stage dev",
     ):
         assert call(*line.split()).code == 0
+    (project / "sample.png").write_bytes(PNG)
+    (project / "roc.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (project / "model.pkl").write_bytes(b"weights")
     return project
 
 

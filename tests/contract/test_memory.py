@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from typing import Any
 
 import pytest
 
 from trk.backends.memory import MemoryBackend, servers
 from trk.errors import BackendUnavailable
+from trk.records import Kind
 from trk.testing import Arrived, BackendContract
 
 
@@ -27,6 +30,13 @@ class TestMemory(BackendContract):
             parent=run.spec.parent_remote_id,
             modes=servers["contract"].modes.get(run.spec.experiment, {}),
         )
+
+    def read_file(self, remote_id: str, kind: Kind, path: str) -> bytes | None:
+        return servers["contract"].runs[remote_id].files.get(path, (None, None))[1]
+
+    def read_table(self, remote_id: str, path: str) -> tuple[list[str], list[list[Any]]]:
+        found = json.loads(servers["contract"].runs[remote_id].files[path][1] or "")
+        return found["columns"], found["data"]
 
     def delete_remotely(self, remote_id: str) -> None:
         runs = servers["contract"].runs

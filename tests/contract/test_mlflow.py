@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import math
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from contract.mlflow_client import client, downloaded, read_back
 from servers.mlflow_server import FaultServer, MlflowServer
 from trk.backends.mlflow import MlflowBackend
 from trk.errors import (
@@ -28,52 +28,12 @@ from trk.errors import (
     UsageError,
 )
 from trk.records import Kind, RemoteRun, Row, RunSpec, Status
-from trk.rules import HUGE
 from trk.testing import NOON, Arrived, BackendContract, entry, metric
 
 pytestmark = [
     pytest.mark.mlflow,
     pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed"),
 ]
-
-
-@functools.cache
-def client(uri: str) -> Any:
-    """MLflow's own client: what the tests read back with is not what delivers."""
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def read_back(uri: str, remote_id: str) -> Arrived:
-    run = client(uri).get_run(remote_id)
-    tags = {key: text for key, text in run.data.tags.items() if not key.startswith(("mlflow.", "trk."))}
-    experiment = client(uri).get_experiment(run.info.experiment_id)
-    return Arrived(
-        points=[
-            (key, point.step, point.timestamp, unhuge(point.value))
-            for key in run.data.metrics
-            for point in client(uri).get_metric_history(remote_id, key)
-        ],
-        params={key: text for key, text in run.data.params.items() if not key.startswith("summary/")},
-        tags={key: text for key, text in tags.items() if not key.startswith("summary/")},
-        summary={key[8:]: decoded(text) for key, text in tags.items() if key.startswith("summary/")},
-        status=run.info.status,
-        end_ms=run.info.end_time,
-        parent=run.data.tags.get("mlflow.parentRunId"),
-        modes={key[9:]: text for key, text in experiment.tags.items() if key.startswith("trk.mode.")},
-    )
-
-
-def unhuge(value: float) -> float:
-    return math.copysign(math.inf, value) if abs(value) >= HUGE else value
-
-
-def decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +63,13 @@ class OnMlflow(BackendContract):
     def delete_remotely(self, remote_id: str) -> None:
         client(self.uri).delete_run(remote_id)
 
+    def read_file(self, remote_id: str, kind: Kind, path: str) -> bytes | None:
+        return downloaded(self.uri, remote_id, path)
+
+    def read_table(self, remote_id: str, path: str) -> tuple[list[str], list[list[Any]]]:
+        found = json.loads(downloaded(self.uri, remote_id, path) or b"")
+        return found["columns"], found["data"]
+
     def artifact(self, remote_id: str, path: str, folder: Path) -> str:
         from mlflow.artifacts import download_artifacts
 
@@ -110,8 +77,6 @@ class OnMlflow(BackendContract):
         return Path(local).read_text()
 
     def read_long_param(self, remote_id: str, key: str) -> str:
-        import tempfile
-
         text = client(self.uri).get_run(remote_id).data.params[key]
         named = re.fullmatch(r"sha256:[0-9a-f]{64} \(\d+ characters, in artifact (long/param/.*)\)", text)
         assert named is not None, text

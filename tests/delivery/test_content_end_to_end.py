@@ -22,6 +22,7 @@ from servers.mlflow_server import MlflowServer
 pytestmark = [
     pytest.mark.mlflow,
     pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader"),  # MLflow's own use of SQLAlchemy, in load_table
 ]
 
 IRIS = Path(__file__).parents[2] / "cli/trk_cli/data/iris.csv"
@@ -121,11 +122,12 @@ def the_run(found: Any, run_id: str) -> Any:
 @pytest.mark.timeout(600)
 def test_a_script_logs_each_kind_and_mlflow_has_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    here = tmp_path / "project"
+    here = tmp_path / "work"
     here.mkdir()
     wanted = make_files(here)
     server = MlflowServer(tmp_path / "server")
     server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)  # load_table goes by it, whatever its client was made with
     try:
         run = the_run(client(server.url), run_script(here, server.url))
         check_files(server.url, run.info.run_id, wanted, tmp_path)
@@ -202,6 +204,7 @@ def test_tables_of_many_processes_arrive_whole_while_sync_runs(tmp_path: Path, m
     processes, calls = 8, 50
     store = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     env = {"TRK_BACKENDS": "mlflow", "MLFLOW_TRACKING_URI": store, "TRK_DIR": str(tmp_path / ".trk")}
     run_id = command("start", "-q", env=env).stdout.strip()
     code = (

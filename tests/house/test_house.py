@@ -22,6 +22,7 @@ FLOORS = {
     "trk.settings": 0,
     "trk.ids": 0,
     "trk.addresses": 0,
+    "trk.tabular": 0,
     "trk.journal": 1,
     "trk.session": 1,
     "trk.backends": 1,
@@ -39,6 +40,7 @@ FLOORS = {
     "trk.query.sources": 5,  # reading a source delivers to it first, and asks which run is the active one:
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,
+    "trk.query.artifacts": 5,
     "trk.api": 5,
     "trk.testing": 5,
     "trk": 5,  # the public names, each loaded when it is used

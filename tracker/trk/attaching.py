@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trk import config, session
+from trk import config, rules, session
 from trk.backends import bounded, foreign
 from trk.backends.foreign import ForeignRun
 from trk.errors import BackendError, BackendUnavailable, Conflict, NoActiveRun, NotFound, SourceUnavailable, UsageError
@@ -21,7 +21,6 @@ from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES
 from trk.records import Status
-from trk.rules import shown
 from trk.run import Run
 from trk.tracker import adopt, enter, find_journal, need_run
 
@@ -83,10 +82,11 @@ def parted(named: str) -> tuple[str, str]:
     backend, _, remote_id = named.partition(":")
     if backend != "mlflow":
         raise UsageError(
-            f"{shown(named)}: of runs that trk did not make, those of mlflow alone can be reached", hint="mlflow:<id>"
+            f"{rules.shown(named)}: of runs that trk did not make, those of mlflow alone can be reached",
+            hint="mlflow:<id>",
         )
     if not (remote_id.isascii() and remote_id.isalnum()):
-        raise UsageError(f"{shown(named)} is not mlflow: and the id of a run", hint="trk ls --source mlflow")
+        raise UsageError(f"{rules.shown(named)} is not mlflow:<run id>", hint="trk ls --source mlflow lists them")
     return backend, remote_id
 
 
@@ -163,10 +163,21 @@ def _asked(backend: str, target: Mapping[str, Any], remote_id: str, timeout: flo
 def _columns(there: ForeignRun, handle: str) -> dict[str, Any]:
     """What its owner says of a run."""
     return {
-        "name": there.name or handle,
-        "experiment": there.experiment,
+        "name": _title(there.name, handle),
+        "experiment": _title(there.experiment, config.DEFAULT_EXPERIMENT),
         "start_time": there.start_ms or write.now_ms(),
     }
+
+
+def _title(text: str, otherwise: str) -> str:
+    """A name that others gave as trk's own rules have it, on one line and visible; another one where that can't be."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    for title in (text, " ".join(printable.split()).lstrip("@")[: rules.MAX_NAME]):
+        try:
+            return rules.check_title(title, "name")
+        except UsageError:
+            continue
+    return otherwise
 
 
 def _kept(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from trk import rules
-from trk.errors import UsageError
+from trk.errors import TrkError, UsageError
 from trk.query import ask as library
-from trk.records import BestRun, Ranking, RunRecord
+from trk.query import sources
+from trk.query.sources import Source
+from trk.records import ArtifactRecord, BestRun, Ranking, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
 from trk_cli.render import sparkline
@@ -202,12 +205,12 @@ def show(
     if shape.format == "json" or field is not None or (quiet and shape.format is None):
         output.show(Single(form, ids=[record.run_id]), shape)
         return
-    rows = _details(found, record)
+    rows = [*_details(found, record), *_held(found, record, options.seconds(timeout))]
     heads: list[Column | str] = ["what", Column("name", keep=True), Column("value", keep=True), "history"]
     output.show(Listing(heads, rows, data=form, ids=[record.run_id]), shape)
 
 
-def _details(source: Any, record: RunRecord) -> list[list[Any]]:
+def _details(source: Source, record: RunRecord) -> list[list[Any]]:
     rows: list[list[Any]] = [
         ["run", name, _ATTRIBUTES[name](record), ""] for name in _SHOWN if _ATTRIBUTES[name](record) is not None
     ]
@@ -223,6 +226,41 @@ def _details(source: Any, record: RunRecord) -> list[list[Any]]:
         told += f", {state.skipped} skipped" if state.skipped else ""
         rows.append(["backend", name, f"{told} {state.url or ''}".rstrip(), ""])
     return rows
+
+
+_MOST_FILES = 50  # of a run, in what is shown of it: `trk artifacts ls` lists them all
+
+
+def _held(source: Source, record: RunRecord, timeout: float) -> list[list[Any]]:
+    """The run's tables and files, one line each; an image series is one line."""
+    try:
+        found = sources.within(source, time.monotonic() + timeout, lambda: source.artifacts(record))
+    except TrkError as error:  # the rest of the run is known
+        output.warn(f"its files can't be listed: {error.message}")
+        return []
+    series: dict[str, list[ArtifactRecord]] = {}
+    rows: list[list[Any]] = []
+    for one in found:
+        if one.step is None:
+            rows.append([one.kind, one.path, _size(one), ""])
+        else:
+            series.setdefault(one.name, []).append(one)
+    for name, images in series.items():
+        rows.append(["image", name, f"{len(images)} images", ""])
+    rows.sort(key=lambda row: (row[0] != "table", row[0], row[1]))
+    if len(rows) > _MOST_FILES:
+        more = ["…", f"{len(rows) - _MOST_FILES} more", f"trk artifacts ls {record.run_id}", ""]
+        return [*rows[:_MOST_FILES], more]
+    return rows
+
+
+def _size(found: ArtifactRecord) -> str:
+    if found.uri is not None:
+        return f"at {found.uri}"
+    if found.rows is not None:
+        return f"{found.rows} rows"
+    size = f"{found.size} bytes" if found.size is not None else ""
+    return size if found.version is None else f"{found.type} v{found.version}, {size}"
 
 
 def history(

@@ -22,4 +22,4 @@ trk detach --json
 
 trk detach
 
-trk attach mlflow:0123
+trk attach mlflow:

@@ -189,22 +189,10 @@ def _pictures(source: Path, places: Mapping[str, tuple[Path, bool]]) -> Iterator
 
 
 def _write(table: LoggedTable, local: Path) -> None:
-    with writing(table.path), local.open("wb") as file:
-        for piece in _pieces(table):
-            file.write(piece)
-
-
-def _pieces(table: LoggedTable) -> Iterator[bytes]:
-    """The table as JSON. Its rows may come from files that are gone or damaged, which is final."""
-    pieces = tabular.as_json(table)
-    while True:
-        try:
-            piece = next(pieces, None)
-        except (FileNotFoundError, PermissionError, ValueError) as error:
-            raise BackendRefused(f"rows of table {shown(table.path)} can't be read any more: {error}") from None
-        if piece is None:
-            return
-        yield piece
+    with local.open("wb") as file:
+        for piece in tabular.as_json(table):
+            with writing(table.path):
+                file.write(piece)
 
 
 def _listed(known: str | None, path: str) -> str:

@@ -193,9 +193,9 @@ def _to_server(store: Store, repository: Any, path: str, local: str, parts: int)
             data=file if size else b"",  # of an empty file requests doesn't tell the length
             extra_headers={"Content-Type": "application/octet-stream"},
         )
-    verify_rest_response(answer, path)
-    if not answer.text.lstrip().startswith("{"):
+    if answer.status_code == 200 and not answer.text.lstrip().startswith("{"):
         raise BackendUnavailable(f"MLflow at {store.uri}: it answered with something that is not MLflow's")
+    verify_rest_response(answer, path)
 
 
 def _to_folder(store: Store, repository: Any, path: str, local: str, mode: int) -> None:

@@ -6,18 +6,23 @@ backend does not have; the rows after it are covered by that. So a thousand `log
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from trk.journal import blobs, files
 from trk.journal.content import TABLE_END
 from trk.journal.db import Journal
-from trk.records import FILES, Kind, Rejection, Row, Status
+from trk.records import FILES, Kind, LoggedFile, Rejection, Row, Status
 
 
 def rejection(row: Row, reason: str) -> Rejection:
     """A row as rejected."""
     return Rejection(row.n, str(row.kind), row.key or ", ".join(row.values) or None, reason)
+
+
+def _first(needed: Iterable[LoggedFile]) -> str | None:
+    """The first trouble with files that a row needs; None when they are all as they were."""
+    return next((why for file in needed if (why := blobs.trouble(file))), None)
 
 
 class Contents:
@@ -63,12 +68,18 @@ class Contents:
             else:
                 self._dropped.append(row)
             return
-        table, self._covered[name] = files.table(self._journal, self._run, name + TABLE_END, self._upto)
-        ready.append(replace(row, text=None, table=table))
+        path = name + TABLE_END
+        table, self._covered[name] = files.table(self._journal, self._run, path, self._upto)
+        trouble = _first(files.table_blobs(self._journal, self._run, path, self._upto))
+        if trouble is None:
+            ready.append(replace(row, text=None, table=table))
+        else:
+            self._refused[name] = trouble
+            rejected.append(rejection(row, trouble))
 
     def _files(self, row: Row, ready: list[Row], rejected: list[Rejection]) -> None:
         located = files.located(self._journal, self._run, row)
-        trouble = next((why for file in located.files if (why := blobs.trouble(file))), None)
+        trouble = _first(located.files)
         if trouble is None:
             ready.append(located)
         else:

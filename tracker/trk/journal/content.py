@@ -81,9 +81,7 @@ def append_artifact(
     return n, version
 
 
-def _version(
-    rows: Rows, experiment: str, name: str, type_: str | None, guess: str, digest: str
-) -> tuple[str, int]:
+def _version(rows: Rows, experiment: str, name: str, type_: str | None, guess: str, digest: str) -> tuple[str, int]:
     """(type, version) of what is logged under a name of an experiment."""
     found = rows.db.execute(
         "SELECT version, type, digest FROM versions WHERE experiment = ? AND name = ? ORDER BY version DESC",

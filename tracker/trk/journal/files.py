@@ -71,16 +71,24 @@ def _located(journal: Journal, run: int, row: Row, file: LoggedFile) -> LoggedFi
 
 def table(journal: Journal, run: int, path: str, upto: int) -> tuple[LoggedTable, int]:
     """A table of a run with all that was logged of it up to row `upto`; and the last row that is of it."""
-    parts = [
-        n
-        for (n,) in journal.read(
-            "SELECT n FROM files WHERE run = ? AND path = ? AND n <= ? AND kind = 'table' ORDER BY n",
-            (run, path, upto),
-        )
-    ]
+    parts = _parts(journal, run, path, upto)
     columns = json.loads(journal.read("SELECT columns FROM tables WHERE run = ? AND path = ?", (run, path))[0][0])
     count = sum(_count(value) for value in _values(journal, run, parts))
     return LoggedTable(path, columns, count, lambda: _rows(journal, run, parts, columns)), parts[-1]
+
+
+def table_blobs(journal: Journal, run: int, path: str, upto: int) -> Iterator[LoggedFile]:
+    """The blobs in which rows of a table lie: what has to be whole before it can be handed over."""
+    for value in _values(journal, run, _parts(journal, run, path, upto)):
+        if "sha256" in value:
+            yield LoggedFile(path, value["size"], value["sha256"], blobs.path(journal, value["sha256"]))
+
+
+def _parts(journal: Journal, run: int, path: str, upto: int) -> list[int]:
+    found = journal.read(
+        "SELECT n FROM files WHERE run = ? AND path = ? AND n <= ? AND kind = 'table' ORDER BY n", (run, path, upto)
+    )
+    return [n for (n,) in found]
 
 
 def _values(journal: Journal, run: int, parts: Sequence[int]) -> Iterator[Any]:

@@ -79,7 +79,7 @@ def _walk(folder: str, inner: str, top: str, above: tuple[str, ...], without: st
         if not entry.is_dir():
             yield entry.path, path
             continue
-        real = os.path.realpath(entry.path)
+        real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
         if _is_in(real, without):
             continue
         if real in above:

@@ -67,7 +67,7 @@ def check_text(head: bytes, where: str) -> None:
     if b"\x00" in head:
         raise UsageError(f"{where} is not text: there is a NUL byte in it", hint="trk log-artifact")
     try:
-        getincrementaldecoder("utf-8")().decode(head)  # the last letter may be cut
+        getincrementaldecoder("utf-8")().decode(head, len(head) < HEAD)  # the last letter may be cut
     except UnicodeDecodeError as error:
         raise UsageError(f"{where} is not UTF-8 (byte {error.start})", hint="trk log-artifact") from None
 

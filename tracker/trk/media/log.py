@@ -212,7 +212,7 @@ def _one(run: Run, kind: str, thing: Given, name: str, endings: Sequence[str]) -
 def table(run: Run, name: str, rows: Parsed) -> tuple[int, int]:
     """Rows of a table; returns (row number, how many rows). Nothing is written when one of them is bad."""
     name = rules.check_name(name, "table name")
-    name = rules.check_name(run.key_prefix + name, "table name").removesuffix(content.TABLE_END)
+    name = rules.check_name((run.key_prefix + name).removesuffix(content.TABLE_END), "table name")
     rules.check_artifact_path(name + content.TABLE_END, "table name")
     if ":" in name:
         raise UsageError(f"table name {shown(name)} has a colon, which no table of MLflow may have")

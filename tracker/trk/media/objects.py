@@ -16,6 +16,7 @@ def figure(value: Any, name: str | None) -> Given:
 
     Raises UsageError for anything else.
     """
+    _check_name(name)
     if hasattr(value, "savefig"):
         return Given(None, _drawn(value, name), "the figure")
     if hasattr(value, "to_json") and hasattr(value, "to_plotly_json"):
@@ -23,6 +24,12 @@ def figure(value: Any, name: str | None) -> Given:
     if isinstance(value, str) and "<" not in value and not value.lstrip().startswith("{"):
         return Given(value)
     return given(value, "the figure")
+
+
+def _check_name(name: str | None) -> None:
+    """Its ending is looked at before the name is checked as a whole."""
+    if not isinstance(name, (str, type(None))):
+        raise UsageError(f"name must be text, not {type(name).__name__}")
 
 
 def _drawn(drawing: Any, name: str | None) -> bytes:
@@ -48,17 +55,15 @@ def image(value: Any) -> Given:
     return given(value, "the image")
 
 
-_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # what a PNG can hold
-
-
 def _png(picture: Any) -> bytes:
     from io import BytesIO
 
     buffer = BytesIO()
     try:
-        if picture.mode not in _MODES:
-            picture = picture.convert("RGB")
-        picture.save(buffer, format="PNG")
+        try:
+            picture.save(buffer, format="PNG")
+        except OSError:  # a mode that PNG has not
+            picture.convert("RGB").save(buffer, format="PNG")
     except (OSError, SystemError, ValueError) as error:  # a file that is cut short; an image without a pixel
         raise UsageError(f"the image can't be written as PNG: {error}") from None
     return buffer.getvalue()
@@ -92,6 +97,7 @@ def document(value: Any, name: str | None) -> tuple[Given, str | None]:
 
     A path is a file. Raises UsageError.
     """
+    _check_name(name)
     if isinstance(value, str):
         return Given(value), None
     if hasattr(value, "__fspath__") or isinstance(value, (bytes, bytearray, memoryview)):

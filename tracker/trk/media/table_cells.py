@@ -183,7 +183,7 @@ def _of_decimal(value: Decimal) -> int | float | str:
     if not value.is_finite():
         return float("nan") if value.is_nan() else float(value)
     if value.as_tuple().exponent >= 0:  # type: ignore[operator]  # finite: a number
-        if abs(value) <= MAX_WHOLE:
+        if -MAX_WHOLE - 1 <= value <= MAX_WHOLE:
             return int(value)
         return str(value)
     number = float(value)

@@ -28,7 +28,7 @@ def read(source: Source, columns: Sequence[str] | None) -> Parsed:
             f"more than {MAX_BYTES // 1_000_000} MB of JSON are not held in memory",
             hint="write one object a line, and --type jsonl",
         )
-    text = "".join(lines_of(source, examined(source), None))
+    text = "".join(lines_of(source, examined(source, whole=True), None))
     content = _said(json_reader(special=True), text, source)
     del text
     try:

@@ -21,20 +21,39 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", 
 
 
 class Source:
-    """The bytes of a table, to be read as often as needed; `where` is what messages call it."""
+    """The bytes of a table, to be read as often as needed; `where` is what messages call it.
 
-    __slots__ = ("file", "where")
+    `found` is the stat of a file that others may change meanwhile.
+    """
 
-    def __init__(self, file: BinaryIO, where: str) -> None:
+    __slots__ = ("_found", "file", "where")
+
+    def __init__(self, file: BinaryIO, where: str, found: os.stat_result | None = None) -> None:
         self.file = file
         self.where = where
+        self._found = found
 
     def __del__(self) -> None:
-        self.file.close()  # rows that nobody takes leave nothing open
+        self.close()  # rows that nobody takes leave nothing open
+
+    def close(self) -> None:
+        """Give the file back, if that was not done before."""
+        try:
+            self.file.close()
+        except OSError:
+            pass  # what a full disk did not take is not wanted any more
 
     def size(self) -> int:
         """How many bytes there are."""
         return self.file.seek(0, io.SEEK_END)
+
+    def check_unchanged(self) -> None:
+        """Raise UsageError when the file is not what it was when it was opened."""
+        if self._found is None:
+            return
+        now = os.fstat(self.file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self._found.st_size, self._found.st_mtime_ns):
+            raise self.changed()
 
     def error(self, message: str, *, line: int | None = None, hint: str | None = None) -> UsageError:
         """A UsageError that names the place."""
@@ -47,7 +66,7 @@ class Source:
 
     def changed(self) -> UsageError:
         """The UsageError for what is not the same the second time."""
-        return UsageError(f"{self.where} was changed while it was read")
+        return UsageError(f"{self.where} was changed while it was read", hint="log it when it is finished")
 
 
 class Script:
@@ -88,10 +107,11 @@ def regular(path: str, what: str) -> os.stat_result:
 def of_file(path: str) -> Source:
     """A regular file as a source. Raises UsageError when it is none, is empty, or can't be read."""
     where = called(path)
-    if not regular(path, "table").st_size:
+    found = regular(path, "table")
+    if not found.st_size:
         raise UsageError(f"table {where} is empty")
     try:
-        return Source(open(path, "rb"), where)
+        return Source(open(path, "rb"), where, found)
     except OSError as error:
         raise UsageError(f"table {where} can't be read: {error.strerror or error}") from None
 
@@ -101,22 +121,33 @@ def of_stream(stream: BinaryIO, where: str) -> Source:
 
     Raises UsageError when it is empty or can't be read, JournalError when there is no room for it.
     """
-    head = _taken(stream, IN_MEMORY + 1, where)
-    if not head:
-        raise UsageError(f"{where} is empty")
-    if len(head) <= IN_MEMORY:
-        return Source(io.BytesIO(head), where)
+    head = io.BytesIO()
+    while head.tell() <= IN_MEMORY:  # a pipe without a buffer gives less than it is asked for
+        block = _taken(stream, _BLOCK, where)
+        head.write(block)
+        if not block and not head.tell():
+            raise UsageError(f"{where} is empty")
+        if not block:
+            return Source(head, where)
     import tempfile
 
     try:
         source = Source(tempfile.TemporaryFile(), where)  # noqa: SIM115 - the source closes it
-        while head:
-            source.file.write(head)
-            head = _taken(stream, _BLOCK, where)
+    except OSError as error:
+        raise _no_room(where, error) from None
+    try:
+        source.file.write(head.getbuffer())
+        while block := _taken(stream, _BLOCK, where):
+            source.file.write(block)
         source.file.flush()
     except OSError as error:
-        raise JournalError(f"{where} can't be put aside in a temporary file: {error.strerror or error}") from None
+        source.close()
+        raise _no_room(where, error) from None
     return source
+
+
+def _no_room(where: str, error: OSError) -> JournalError:
+    return JournalError(f"{where} can't be put aside in a temporary file: {error.strerror or error}")
 
 
 def _taken(stream: BinaryIO, count: int, where: str) -> bytes:
@@ -126,11 +157,11 @@ def _taken(stream: BinaryIO, count: int, where: str) -> bytes:
         raise UsageError(f"{where} can't be read: {error.strerror or error}") from None
 
 
-def examined(source: Source) -> Script:
+def examined(source: Source, *, whole: bool = False) -> Script:
     """Read a text through once, to know that it is one before anything is made of it.
 
-    Raises UsageError naming the line for bytes that are not UTF-8 (or UTF-16, after its mark), for a NUL, and for a
-    line that is longer than memory should hold.
+    Raises UsageError naming the line for bytes that are not UTF-8 (or UTF-16, after its mark), for a NUL, and,
+    unless the text is held in memory whole, for a line that is longer than memory should hold.
     """
     import codecs
 
@@ -161,7 +192,7 @@ def examined(source: Source) -> Script:
         tail = len(parts[-1]) if len(parts) > 1 else tail
         lines += len(parts) - 1
         offset += len(block)
-        if script.longest > MAX_LINE:
+        if script.longest > MAX_LINE and not whole:
             raise source.error(f"a line has more than {MAX_LINE} characters", line=lines)
     return script
 
@@ -186,4 +217,5 @@ def lines_of(source: Source, script: Script, newline: str | None = "") -> Iterat
     except OSError as error:
         raise source.unreadable(error) from None
     finally:
-        text.detach()
+        if not source.file.closed:
+            text.detach()  # for whoever reads next

@@ -14,7 +14,7 @@ from trk.rules import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any, BinaryIO
 
     from trk.media.table_source import Source
@@ -139,6 +139,24 @@ def _check_type(type_: str) -> None:
 
 
 def _read(source: Source, type_: str, columns: list[str] | None) -> Parsed:
+    """The table of a source, which is closed when it is refused, and when its rows have been taken."""
+    try:
+        found = _parsed(source, type_, columns)
+    except UsageError:
+        source.close()
+        raise
+    return Parsed(found.columns, _taken(found.rows, source))
+
+
+def _taken(rows: Iterator[list[Any]], source: Source) -> Iterator[list[Any]]:
+    try:
+        yield from rows
+        source.check_unchanged()
+    finally:
+        source.close()
+
+
+def _parsed(source: Source, type_: str, columns: list[str] | None) -> Parsed:
     if type_ == "parquet":
         from trk.media import table_parquet
 

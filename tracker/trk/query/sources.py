@@ -13,13 +13,13 @@ from typing import Any, Protocol, TypeVar
 from trk import backends, config, delivery, session
 from trk.backends import bounded
 from trk.backends.base import ArtifactBackend, SearchableBackend
-from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable
+from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable, UsageError
 from trk.journal import cursors, files, lifecycle, read
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
 from trk.query.filters import Filter
 from trk.records import ArtifactRecord, MetricPoint, RunRecord
-from trk.rules import is_ranked
+from trk.rules import check_text, is_ranked, shown
 
 LOCAL = "local"
 HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
@@ -404,6 +404,10 @@ def find(source: Source, named: str) -> RunRecord:
 
     The journal is asked first, since prefixes and `@last` are its words; then the source.
     """
+    try:
+        check_text(named, "the name of a run")
+    except UsageError:  # bytes of a command line that are no text: no run has such a name
+        raise NotFound(f"there is no run {shown(named)} in {source.name}", hint="trk ls") from None
     journal = session.existing_journal(session.find_folder())
     run_id = named
     if journal is not None:
@@ -420,12 +424,11 @@ def find(source: Source, named: str) -> RunRecord:
     own = named.startswith(HANDLES) and source.name != LOCAL
     record = source.get(named if own else run_id) or _by_name(source, named)
     if record is None:
-        raise NotFound(f"there is no run {named!r} in {source.name}", hint=f"trk ls --source {source.name}")
+        raise NotFound(f"there is no run {shown(named)} in {source.name}", hint=f"trk ls --source {source.name}")
     return record
 
 
 def _by_name(source: Source, named: str) -> RunRecord | None:
-    from trk.errors import UsageError
     from trk.query.filters import Condition
 
     condition = Condition("attribute", "run_name", "=", named)
@@ -434,5 +437,5 @@ def _by_name(source: Source, named: str) -> RunRecord | None:
     found = list(source.search(None, Filter(str(condition), (condition,))))
     if len(found) > 1:
         listed = ", ".join(record.run_id for record in found[:5])
-        raise UsageError(f"{named!r} could be several runs: {listed}", hint="name it by its id")
+        raise UsageError(f"{shown(named)} could be several runs: {listed}", hint="name it by its id")
     return found[0] if found else None

@@ -1,129 +1,23 @@
-"""The tests that every backend must pass, for the authors of backends.
-
-    from trk.testing import Arrived, BackendContract
-
-    class TestMine(BackendContract):
-        def make_backend(self): return MyBackend({"server": …})
-        def read_back(self, remote_id): return Arrived(points=…, params=…, …)
-
-pytest collects the rest. `make_backend` is called several times in a test, as after a crash: what it returns must
-lead to the same server. `read_back` should ask that server by other means than the backend itself.
-"""
+"""The tests of runs, points, params, tags, directions and sources."""
 
 # ruff: noqa: D102 - the name of a test says what it tests
 from __future__ import annotations
 
 import json
 import math
-import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from trk.backends.base import Backend, SearchableBackend
 from trk.errors import BackendRefused, BackendRunGone
-from trk.records import Kind, RemoteRun, Row, RunRecord, RunSpec, Status
-
-NOON = 1_763_726_400_123  # milliseconds since 1970, with a part below the second
-
-Point = tuple[str, int, int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """What a server has of one run.
-
-    `points` are (metric, step, milliseconds, value), as often as they are there; `summary` holds the JSON summary
-    values, decoded; `status` is a Status; `end_ms` is None while the run is open; `parent` is the remote id of the
-    parent; `modes` are the directions of the run's experiment.
-    """
-
-    points: Sequence[Point] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    status: str = "RUNNING"
-    end_ms: int | None = None
-    parent: str | None = None
-    modes: Mapping[str, str] = field(default_factory=dict)
+from trk.records import Kind, Row, RunSpec, Status
+from trk.testing.base import NOON, Arrived, Point, entry, metric, raises, skip, status
+from trk.testing.content import ContentContract
+from trk.testing.listing import ListingContract
 
 
-def metric(n: int, key: str, value: float, step: int = 0, time_ms: int = NOON) -> Row:
-    """A METRIC row with one value."""
-    return Row(n, Kind.METRIC, time_ms, step=step, values={key: value})
-
-
-def entry(n: int, kind: Kind, key: str, text: str | None = None, time_ms: int = NOON) -> Row:
-    """A PARAM, TAG, DELETE_TAG, DEFINE or JSON SUMMARY row."""
-    return Row(n, kind, time_ms, key=key, text=text)
-
-
-def status(n: int, state: Status, time_ms: int = NOON) -> Row:
-    """A STATUS row."""
-    return Row(n, Kind.STATUS, time_ms, text=state.value)
-
-
-def skip(reason: str) -> NoReturn:
-    """Leave a test out. pytest is imported here, so that this module needs none."""
-    import pytest
-
-    pytest.skip(reason)
-
-
-class BackendContract:
+class BackendContract(ContentContract, ListingContract):
     """Subclass this, and override `make_backend` and `read_back`; the other hooks where the defaults don't fit."""
-
-    confirm_within_s: float = 30.0
-    keeps_modes: bool = True
-
-    def make_backend(self) -> Backend:
-        """A new backend on the same server."""
-        raise NotImplementedError
-
-    def read_back(self, remote_id: str) -> Arrived:
-        """What the server has of this run."""
-        raise NotImplementedError
-
-    def delete_remotely(self, remote_id: str) -> None:
-        """Delete the run at the server, as a user would there."""
-        skip("this backend's test deletes no runs")
-
-    def read_long_param(self, remote_id: str, key: str) -> str:
-        """The whole text of a param, wherever the backend keeps long ones."""
-        return self.read_back(remote_id).params[key]
-
-    def refused_row(self, n: int) -> Row | None:
-        """A row that the server refuses once `param fixed = 1` is there; None when it refuses nothing."""
-        return entry(n, Kind.PARAM, "fixed", "2")
-
-    # -- what the tests are made of ---------------------------------------------------------------------------
-
-    def spec(self, **changes: Any) -> RunSpec:
-        """A run that nobody has opened yet."""
-        run_id = uuid.uuid4().hex[:26]
-        given: dict[str, Any] = {"name": f"run {run_id[:4]}", "experiment": f"contract {run_id}", "start_ms": NOON}
-        return RunSpec(run_id=run_id, **given | changes)
-
-    def settle(self, backend: Backend, run: RemoteRun, n: int) -> None:
-        """Wait until the backend is known to have everything up to row `n`."""
-        until = time.monotonic() + self.confirm_within_s
-        while backend.confirm(run, n) < n:
-            assert time.monotonic() < until, f"row {n} was not confirmed within {self.confirm_within_s} s"
-            time.sleep(0.05)
-
-    def delivered(self, rows: Sequence[Row], spec: RunSpec | None = None) -> RemoteRun:
-        """A run to which the rows were delivered in one call."""
-        backend = self.make_backend()
-        run = backend.open(spec or self.spec())
-        backend.deliver(run, rows)
-        self.settle(backend, run, rows[-1].n)
-        backend.close()
-        return run
-
-    def arrived(self, rows: Sequence[Row]) -> Arrived:
-        """What the server has after one delivery."""
-        return self.read_back(self.delivered(rows).remote_id)
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -163,8 +57,8 @@ class BackendContract:
         spec = self.spec()
         run = self.delivered([metric(1, "f1", 0.5)], spec)
         self.delete_remotely(run.remote_id)
-        _raises(BackendRunGone, lambda: self.make_backend().open(spec))
-        _raises(BackendRunGone, lambda: self.make_backend().deliver(run, [metric(2, "f1", 0.6, 1)]))
+        raises(BackendRunGone, lambda: self.make_backend().open(spec))
+        raises(BackendRunGone, lambda: self.make_backend().deliver(run, [metric(2, "f1", 0.6, 1)]))
 
     # -- each kind of row -------------------------------------------------------------------------------------
 
@@ -307,8 +201,8 @@ class BackendContract:
         backend = self.make_backend()
         backend.open(spec)
         good = [metric(2, "f1", 0.5), entry(4, Kind.TAG, "a", "1")]
-        _raises(BackendRefused, lambda: backend.deliver(run, [good[0], bad, good[1]]))
-        _raises(BackendRefused, lambda: backend.deliver(run, [bad]))
+        raises(BackendRefused, lambda: backend.deliver(run, [good[0], bad, good[1]]))
+        raises(BackendRefused, lambda: backend.deliver(run, [bad]))
         for row in good:
             backend.deliver(run, [row])
         self.settle(backend, run, 4)
@@ -318,13 +212,6 @@ class BackendContract:
         _same_points(arrived, [("f1", 0, NOON, 0.5)])
 
     # -- as a source ------------------------------------------------------------------------------------------
-
-    def source(self) -> SearchableBackend:
-        """The backend as a source; the test is left out when it is none."""
-        backend = self.make_backend()
-        if not isinstance(backend, SearchableBackend):
-            skip("this backend is no source")
-        return backend
 
     def test_a_source_gives_what_was_delivered(self) -> None:
         source, spec = self.source(), self.spec(description="why ✓")
@@ -350,9 +237,9 @@ class BackendContract:
         self.delivered(
             [metric(1, "a", 1.0, 5), metric(2, "a", 2.0, -1, NOON + 9), metric(3, "a", 3.0, 5, NOON - 9)], spec
         )
-        found = source.history(_found(source, spec), "a")
+        found = source.history(self.found(spec), "a")
         assert [(point.step, point.value) for point in found] == [(-1, 2.0), (5, 3.0), (5, 1.0)]
-        assert source.history(_found(source, spec), "unknown") == []
+        assert source.history(self.found(spec), "unknown") == []
 
     def test_search_gives_the_runs_of_an_experiment_newest_first(self) -> None:
         source, old = self.source(), self.spec()
@@ -379,11 +266,11 @@ class BackendContract:
         assert good.run_id in found
 
     def test_a_source_names_the_parent_by_its_trk_run_id(self) -> None:
-        source, mother = self.source(), self.spec()
+        mother = self.spec()
         parent = self.delivered([metric(1, "f1", 0.5)], mother)
         child = self.spec(parent_id=mother.run_id, parent_remote_id=parent.remote_id)
         self.delivered([metric(1, "f1", 0.6)], child)
-        assert _found(source, child).parent_id == mother.run_id
+        assert self.found(child).parent_id == mother.run_id
 
     def test_a_source_knows_no_unknown_and_no_deleted_run(self) -> None:
         source, spec = self.source(), self.spec()
@@ -401,19 +288,6 @@ class BackendContract:
         self.delivered(rows, spec)
         assert source.modes(spec.experiment) == {"latency": "min", "f1": "max"}
         assert source.modes(f"no such {spec.experiment}") == {}
-
-
-def _found(source: SearchableBackend, spec: RunSpec) -> RunRecord:
-    record = source.get(spec.run_id)
-    assert record is not None
-    return record
-
-
-def _raises(error: type[Exception], call: Any) -> None:
-    import pytest
-
-    with pytest.raises(error):
-        call()
 
 
 def _same_points(arrived: Arrived, expected: Iterable[Point]) -> None:
