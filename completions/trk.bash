@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,sync,config,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,delete,restore,sync,config,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -17,7 +17,8 @@ _trk_table() {
         places=('none')
         ;;
     attach)
-        options='--json --quiet --help'
+        options='--timeout --json --quiet --help'
+        values='--timeout=none'
         places=('one:open-run:')
         ;;
     detach)
@@ -125,7 +126,7 @@ _trk_table() {
         values='--metric=one:metric: --mode=one::max,min --agg=one::best,last,min,max --n=none -n=none --experiment=one:experiment: -e=one:experiment: --filter=none --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         ;;
     ls)
-        options='--experiment --filter --sort --status --n --columns --source --timeout --format --json --field --quiet --help'
+        options='--experiment --filter --sort --status --n --columns --deleted --source --timeout --format --json --field --quiet --help'
         values='--experiment=one:experiment: -e=one:experiment: --filter=none --sort=one:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --status=one::RUNNING,FINISHED,FAILED,KILLED --n=none -n=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         ;;
     show)
@@ -149,6 +150,18 @@ _trk_table() {
         values='--baseline=one:run: --best=none --metric=one:metric: --mode=one::max,min --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one:run:')
         others='one:run:'
+        ;;
+    delete)
+        options='--timeout --no-wait --strict --json --quiet --help'
+        values='--timeout=none'
+        places=('one:ended-run:')
+        others='one:ended-run:'
+        ;;
+    restore)
+        options='--timeout --no-wait --strict --json --quiet --help'
+        values='--timeout=none'
+        places=('one:deleted-run:')
+        others='one:deleted-run:'
         ;;
     sync)
         options='--run --to --timeout --strict --json --quiet --help'

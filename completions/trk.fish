@@ -42,6 +42,8 @@ function __trk_valued
     switch $argv[1]
         case start
             printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
+        case attach
+            printf '%s\n' --timeout
         case end
             printf '%s\n' --run --status --exit-code --timeout
         case status
@@ -90,6 +92,10 @@ function __trk_valued
             printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
         case compare
             printf '%s\n' --baseline --best --metric --mode --experiment -e --source --timeout --format --field
+        case delete
+            printf '%s\n' --timeout
+        case restore
+            printf '%s\n' --timeout
         case sync
             printf '%s\n' --run --to --timeout
         case config
@@ -167,6 +173,8 @@ complete -c trk -n __trk_first -a show -d 'Everything about one run.'
 complete -c trk -n __trk_first -a history -d 'The points of metrics.'
 complete -c trk -n __trk_first -a artifacts -d 'List or fetch files and tables.'
 complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a baseline.'
+complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
+complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
 complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
 complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends it.'
@@ -190,16 +198,17 @@ complete -c trk -n '__trk_in start' -l wandb-project -d 'For the W&B backend, wh
 complete -c trk -n '__trk_in start' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls show history compare sync' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start end best ls show history compare delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare sync config doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact artifacts sync config ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync config doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact artifacts delete restore sync config ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in attach' -l timeout -d 'How long the server may take to tell of mlflow:ID.' -x
 complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
 complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
-complete -c trk -n '__trk_in end sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
+complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in status best ls show history artifacts compare config doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
 complete -c trk -n '__trk_in status best ls show history artifacts compare config doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls show history compare' -l quiet -s q -d 'Print run ids only.'
@@ -230,12 +239,13 @@ complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else new
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
 complete -c trk -n '__trk_in ls' -l columns -d 'Such as name,metrics.f1,params.lr,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
+complete -c trk -n '__trk_in ls' -l deleted -d 'The deleted ones, from the journal alone.'
 complete -c trk -n '__trk_in history' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in artifacts' -l path -d 'ls: this folder or file only.' -x -k -a '(__trk_values one artifact)'
 complete -c trk -n '__trk_in artifacts' -l type -d 'ls: artifacts of this type only.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
 complete -c trk -n '__trk_in artifacts' -l history -d 'ls: also what was at a path before (in the journal).'
 complete -c trk -n '__trk_in artifacts' -l row -d 'get: what this row put there.' -x
-complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, or the name of a single file.' -r -F
+complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, the name of a single file, or - .' -r -F
 complete -c trk -n '__trk_in artifacts' -l force -d 'get: replace files that are there.'
 complete -c trk -n '__trk_in artifacts' -l timeout -d 'How long to wait; ls 30, get 3600.' -x
 complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run)'
@@ -244,6 +254,7 @@ complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag look; else that of the runs.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
+complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in config' -l origin -d 'Say where each setting comes from.'
 complete -c trk -n '__trk_in doctor' -l timeout -d 'How long all the checks together may take.' -x
@@ -275,6 +286,8 @@ complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
 complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one artifact+run)'
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
+complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
 complete -c trk -n '__trk_at help 1' -a 'exit-codes json sessions'

@@ -44,11 +44,19 @@ def _table(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> int:
         return log.table(run, name, tables.parse_rows(columns, rows))[0]
     header = tables.split_columns(columns) if columns is not None else None
     if words[0] != "-":
-        own = name if name is not None else files.stem(words[0])
+        own = name if name is not None else _own_name(words[0])
         return log.table(run, own, tables.read_file(words[0], type=type_, columns=header))[0]
     if name is None or type_ is None:
         raise UsageError("a table from standard input needs --name and --type", hint="--name scores --type csv")
     return log.table(run, name, tables.read_bytes(_stdin(), type=type_, columns=header))[0]
+
+
+def _own_name(word: str) -> str:
+    """The name that a file gives its table. Raises UsageError when no table can have it."""
+    try:
+        return rules.check_name(files.stem(word), "table name")
+    except UsageError as error:
+        raise UsageError(error.message, hint="--name NAME") from None
 
 
 def _html(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> int:

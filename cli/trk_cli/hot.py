@@ -159,7 +159,7 @@ def _content(verb: str) -> Callable[[Run, Mapping[str, Any], Sequence[str]], Any
     return act
 
 
-_CONTENT = ("log-table", "log-html", "log-text", "log-dict", "log-image", "log-figure", "log-artifact")
+CONTENT = ("log-table", "log-html", "log-text", "log-dict", "log-image", "log-figure", "log-artifact")
 _ACTIONS: dict[str, Callable[[Run, Mapping[str, Any], Sequence[str]], Any]] = {
     "log-metric": _log_metric,
     "log-metrics": _log_metrics,
@@ -170,7 +170,7 @@ _ACTIONS: dict[str, Callable[[Run, Mapping[str, Any], Sequence[str]], Any]] = {
     "set-tags": _set_tags,
     "delete-tag": _delete_tag,
     "define-metric": _define_metric,
-    **{verb: _content(verb) for verb in _CONTENT},
+    **{verb: _content(verb) for verb in CONTENT},
 }
 
 

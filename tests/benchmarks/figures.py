@@ -80,6 +80,26 @@ def _fill(journal: Path, rows: int) -> None:
     db.close()
 
 
+def content_commands(quick: bool) -> list[Result]:
+    """`trk log-table` and `log-html` of small files, as whole processes: what they cost above bare Python."""
+    results = []
+    with project() as folder:
+        output([TRK, "start", "-q"], folder)
+        (folder / "scores.csv").write_text("epoch,loss,split\n" + "1,0.5,train\n" * 20)
+        (folder / "report.html").write_text("<h1>Report</h1>\n" * 20)
+        for words in (["log-table", "scores.csv"], ["log-html", "report.html"]):
+            log = [TRK, *words]
+            value, reference, ratio = in_turn(
+                lambda log=log: seconds(log, folder), lambda: seconds(PASS, folder), 15 if quick else 60
+            )
+            more = (value - reference) * 1000
+            results.append(
+                Result(f"trk {words[0]}, +{more:.0f} ms", "python -c pass", value * 1000, reference * 1000, "ms", ratio,
+                       "≤ 60 ms more", more <= 60)
+            )  # fmt: skip
+    return results
+
+
 def memory(quick: bool) -> list[Result]:
     """Peak memory of a log command."""
     with project() as folder:
@@ -300,6 +320,7 @@ ALL: dict[str, Figure] = {
     "log": log_command,
     "curl": log_command_beside_curl,
     "rows": log_command_with_many_rows,
+    "content": content_commands,
     "memory": memory,
     "verbs": verbs_beside_mlflow,
     "import": import_time,

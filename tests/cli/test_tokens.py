@@ -146,9 +146,12 @@ def test_fast_path_and_typer_read_the_same(argv: list[str]) -> None:
     given_words: list[str] = []
     for argument in arguments(argv[0]):
         value = slow.pop(argument.name)
-        given_words += [value] if argument.nargs == 1 else value
+        given_words += ([value] if argument.nargs == 1 else value) if value is not None else []
     assert positionals == given_words
-    assert {name: options.pop(name, False if value is False else None) for name, value in slow.items()} == slow
+    left_out = {name: value for name, value in slow.items() if value in (None, False, ())}
+    assert {name: options.pop(name, left_out.get(name)) for name in slow} == {
+        name: list(value) if isinstance(value, tuple) and value else value for name, value in slow.items()
+    }
     assert not options
 
 
@@ -219,7 +222,8 @@ def test_typers_log_commands_carry_out_what_the_fast_path_does(verb: str, monkey
     assert fast is not None
     assert app.run(tokens.rewritten(argv)) == 0
     options, words = fast
-    del options["quiet"]  # log commands are silent anyway
+    if verb not in hot.CONTENT:
+        del options["quiet"]  # these are silent anyway
     assert calls == [(verb, options, words)]
 
 

@@ -393,7 +393,6 @@ UPLOADS = [
     ("no HTTP", GARBAGE, BackendUnavailable, "connection broke"),
     ("half an answer", HALF, BackendUnavailable, "connection broke"),
     ("a login page", http_answer(200, "<html>Please log in</html>"), BackendUnavailable, "not MLflow's"),
-    ("nothing", http_answer(200), BackendUnavailable, "not MLflow's"),
     ("a way to a login page", http_answer(302, "", Location="/health"), BackendUnavailable, "not MLflow's"),
     ("500", http_answer(500, '{"error_code": "INTERNAL_ERROR", "message": "bucket"}'), BackendUnavailable, "bucket"),
     ("503", http_answer(503), BackendUnavailable, "503"),

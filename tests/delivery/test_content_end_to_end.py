@@ -1,4 +1,4 @@
-"""One shell script logs each kind of content from real files; MLflow's own client and its pages in a browser have it."""
+"""A shell script logs each kind of content from real files: MLflow's own client and its pages in a browser have it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def make_files(here: Path) -> dict[str, str]:
         "report.html": "report.html", "notes.md": "notes.md", "labels.json": "labels.json",
         "sample-0.png": "sample-0.png", "figure.json": "figure.json", "interactive.html": "figure.html",
         "curve.svg": "curve.svg", "weights/large.bin": "large.bin", "classifier/v0/large.bin": "large.bin",
-        "a folder/inner/with space.txt": "a folder/inner/with space.txt", "a folder/ünïcode.csv": "a folder/ünïcode.csv",
+        "a folder/inner/with space.txt": "a folder/inner/with space.txt",
+        "a folder/ünïcode.csv": "a folder/ünïcode.csv",
     }  # fmt: skip
     return {path: sha256(here / file) for path, file in named.items()}
 

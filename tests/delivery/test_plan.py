@@ -104,7 +104,8 @@ def test_what_is_no_plain_value_goes_alone(given: list[Row], within: Limits) -> 
 def test_neighbours_that_fit_go_together(given: list[Row]) -> None:
     for before, after in zip(found := planned(given), found[1:], strict=False):
         last, first = before.rows[-1], after.rows[0]
-        assert (alone(last) or alone(first)) and not all_files((last, first))
+        assert alone(last) or alone(first)
+        assert not all_files((last, first))
 
 
 def as_mlflow_counts(batch: Batch) -> int:

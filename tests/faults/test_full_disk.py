@@ -105,7 +105,7 @@ def test_a_disk_that_fills_up_during_a_copy_keeps_nothing_of_it(run: Run, disk: 
         if not ballast:  # after the first piece
             ballast.append(fill(disk))
 
-    with pytest.raises(JournalError, match="no space left in .*: nothing was logged"):
+    with pytest.raises(JournalError, match=r"no space left in .*: nothing was logged"):
         log.artifact(run, ["big"], progress=filled)
     assert ballast[0].stat().st_size > 0
     ballast[0].unlink()
@@ -180,10 +180,9 @@ def test_a_disk_without_a_name_left_says_so(mounted: Mount, monkeypatch: pytest.
     run = start_run("full", shell_session=True)
     run.log_text("before", "before")
     taken = []
-    with pytest.raises(OSError, match="No space left"):
-        for number in range(100):
-            (disk / f"{number}").touch()
-            taken.append(disk / f"{number}")
+    while os.statvfs(disk).f_favail:
+        taken.append(disk / f"{len(taken)}")
+        taken[-1].touch()
     assert_said(trk("log-text", "--text", "x", "--name", "x", "--json"), run)
     for path in taken:
         path.unlink()

@@ -126,9 +126,13 @@ def test_a_folder_that_is_none_is_an_error(journal: Journal) -> None:
 
 
 def test_a_draft_that_somebody_removed_is_no_second_error(journal: Journal) -> None:
-    with pytest.raises(UsageError, match="the first"), blobs.Draft(journal) as draft:
-        os.unlink(draft.name)
-        raise UsageError("the first")
+    def remove_and_fail() -> None:
+        with blobs.Draft(journal) as draft:
+            os.unlink(draft.name)
+            raise UsageError("the first")
+
+    with pytest.raises(UsageError, match="the first"):
+        remove_and_fail()
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(journal: Journal, project: Path) -> None:

@@ -432,8 +432,9 @@ def test_a_handle_makes_mlflow_the_source(delivered: list[trk.Run], monkeypatch:
     for found in (trk.compare([one, handle]), trk.compare(one, baseline=handle), trk.compare([handle], baseline=one)):
         assert {run.source for run in found.runs} == {"mlflow"}
         assert set(of(found)) == {base.id, one.id}
-    with pytest.raises(NotFound):
-        trk.compare([one, handle], source="local")
+    here = trk.compare([one, handle], source="local")  # the journal knows the handles of what trk delivered
+    assert {run.source for run in here.runs} == {"local"}
+    assert set(of(here)) == {base.id, one.id}
 
 
 @mlflow

@@ -369,7 +369,7 @@ def test_a_metric_whose_name_is_part_of_another_is_told_apart() -> None:
     ("question", "words"),
     [
         ("best", ["metric", "mode", "agg", "n", "experiment", "filter", "source", "timeout"]),
-        ("search", ["filter", "experiment", "status", "sort", "n", "source", "timeout"]),
+        ("search", ["filter", "experiment", "status", "sort", "n", "deleted", "source", "timeout"]),
         ("get_run", ["run", "source", "timeout"]),
         ("history", ["metric", "run", "source", "timeout"]),
     ],

@@ -10,6 +10,11 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BUDGET_MS = 20_000  # of the page's own clock: it runs as fast as the page lets it
+# A sandboxed frame would be another process's, which has a clock of its own, and not be drawn yet in the picture.
+ONE_PROCESS = (
+    "--disable-site-isolation-trials",
+    "--disable-features=IsolateSandboxedIframes,IsolateOrigins,site-per-process",
+)
 TRIES = 4  # a page that waits for a slow server may be looked at too early
 
 
@@ -48,6 +53,7 @@ class Browser:
                 [
                     CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                     f"--user-data-dir={self._profile}", "--window-size=1500,1000",
+                    *ONE_PROCESS,
                     f"--virtual-time-budget={BUDGET_MS}", f"--screenshot={picture}", "--dump-dom", url,
                 ],
                 capture_output=True, text=True, timeout=120, check=False,

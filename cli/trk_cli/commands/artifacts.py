@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from trk.query import artifacts as library
 from trk.records import ArtifactRecord
 from trk_cli import output
 from trk_cli.commands import options
-from trk_cli.results import Column, Listing, OutputOptions, Text
+from trk_cli.results import Column, Listing, Text
 
 
 def artifacts(
@@ -50,8 +50,9 @@ def artifacts(
 
     Example: trk artifacts get classifier:latest --output models
     """
-    shape = options.shape(format, json, field, quiet=False)
+    shape = options.shape(format, json, field, quiet)
     if action == "ls":
+        _refuse_flags("ls", {"--row": row, "--output": to != ".", "--force": force})
         if what is not None and run is not None:
             raise UsageError("the run is named twice, as RUN and as --run")
         seconds = options.seconds(timeout if timeout is not None else "30")
@@ -63,6 +64,7 @@ def artifacts(
         return
     if action != "get":
         raise UsageError(f"artifacts takes ls or get, not {action!r}", hint="trk artifacts --help")
+    _refuse_flags("get", {"--path": path, "--type": type, "--history": history})
     if what is None:
         raise UsageError("artifacts get needs a path or a name", hint="trk artifacts ls")
     fetch = partial(
@@ -70,12 +72,19 @@ def artifacts(
         timeout=options.seconds(timeout) if timeout is not None else library.GET_TIMEOUT_S, warn=output.warn,
     )  # fmt: skip
     if to == "-":
-        if shape != OutputOptions():
+        if (shape.format, shape.field) != (None, None):
             raise UsageError("-o - prints the bytes of a file, and nothing else in any format")
         _print(fetch)
         return
     paths = [str(one) for one in fetch(to=to, overwrite=force)]
     output.show(Text("".join(output.escape(path) + "\n" for path in paths), data=paths), shape)
+
+
+def _refuse_flags(action: str, flags: Mapping[str, object]) -> None:
+    """Raise UsageError for a flag of the other action, which would be passed over in silence."""
+    for name, value in flags.items():
+        if value not in (None, False):
+            raise UsageError(f"artifacts {action} takes no {name}", hint="trk artifacts --help")
 
 
 def _print(fetch: Callable[..., list[Path]]) -> None:

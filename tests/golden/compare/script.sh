@@ -11,20 +11,20 @@ trk end --failed -q
 # What differs. How long they took differs from time to time.
 trk compare deeper wider | grep -v duration
 
-trk compare deeper wider --format table | grep -v duration
+trk compare deeper wider --format table | grep -v duration | tr -s " "
 
 # Against a baseline.
 trk compare deeper wider --baseline "plain forest" | grep -v duration
 
-trk compare deeper wider --baseline "plain forest" --format table | grep -v duration
+trk compare deeper wider --baseline "plain forest" --format table | grep -v duration | tr -s " "
 
-COLUMNS=40 trk compare deeper wider --baseline "plain forest" --format table | grep -v duration
+COLUMNS=40 trk compare deeper wider --baseline "plain forest" --format table | grep -v duration | tr -s " "
 
 trk compare deeper wider --baseline tag:stage=prod --format markdown | grep -v duration
 
 trk compare wider --baseline best:f1 --format csv | grep -v duration
 
-trk compare --best 2 --metric loss --baseline deeper --format table | grep -v duration
+trk compare --best 2 --metric loss --baseline deeper --format table | grep -v duration | tr -s " "
 
 # For scripts.
 trk compare deeper wider --baseline "plain forest" --json | tr '{' '\n' | tail -n 17

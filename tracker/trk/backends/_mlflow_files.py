@@ -193,7 +193,8 @@ def _to_server(store: Store, repository: Any, path: str, local: str, parts: int)
             data=file if size else b"",  # of an empty file requests doesn't tell the length
             extra_headers={"Content-Type": "application/octet-stream"},
         )
-    if answer.status_code == 200 and not answer.text.lstrip().startswith("{"):
+    said = answer.text.strip()  # MLflow says {}, or nothing at all
+    if answer.status_code == 200 and (answer.request.method != "PUT" or (said and not said.startswith("{"))):
         raise BackendUnavailable(f"MLflow at {store.uri}: it answered with something that is not MLflow's")
     verify_rest_response(answer, path)
 

@@ -49,8 +49,10 @@ def parse(text: str, ending: str, where: str, mapping: bool = True) -> Any:
     return content
 
 
-def json_reader(*, special: bool = False) -> Callable[[str], Any]:
-    """A function that reads a JSON text strictly; with `special`, NaN and Infinity are numbers, and numbers plain.
+def json_reader(*, special: bool = False, plain: bool = False) -> Callable[[str], Any]:
+    """A function that reads a JSON text strictly; with `special`, NaN and Infinity are numbers too.
+
+    With `plain` or `special` a number with a fraction is a float, which is quicker, else a `Written`.
 
     The function raises UsageError for what is no good in good JSON, ValueError for what is no JSON, and
     RecursionError for what is nested beyond the interpreter's depth.
@@ -60,7 +62,7 @@ def json_reader(*, special: bool = False) -> Callable[[str], Any]:
     return json.JSONDecoder(
         object_pairs_hook=_unique,
         parse_constant=float if special else _no_constant,
-        parse_float=_plain if special else _finite,
+        parse_float=_plain if special or plain else _finite,
     ).decode
 
 

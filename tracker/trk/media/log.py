@@ -156,9 +156,16 @@ MAX_FIGURE = 200_000_000  # bytes of a figure in JSON, which is read whole
 
 
 def _check_plotly(drawing: Given) -> None:
+    from trk.media import documents
+
+    text = documents.decoded(drawing.all(MAX_FIGURE), drawing.where)
     try:
-        found = json.loads(drawing.all(MAX_FIGURE).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        found = documents.json_reader(plain=True)(text)
+    except UsageError as error:
+        raise UsageError(f"{drawing.where}: {error.message}") from None
+    except RecursionError:
+        raise UsageError(f"{drawing.where} is nested too deeply") from None
+    except ValueError as error:
         raise UsageError(f"{drawing.where} is not valid JSON: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not isinstance(found.get("data"), list):
         raise UsageError(f"{drawing.where} is not a figure of Plotly: it has no list `data`", hint="trk log-dict")
@@ -293,6 +300,8 @@ def artifact(
     _check_once(paths)
     for one in paths if name is not None else ():
         rules.check_artifact_path(f"{name}/v0/{one}", "artifact path")
+    for here, _ in found:  # that one can't be read is told before gigabytes of others are copied
+        os.close(blobs.open_regular(here))
     entries = [_entry(run.journal, here, at, snapshot, progress) for here, at in found] + pointers
     if name is None:
         return content.append_files(run.journal, run.id, "file", entries), None
@@ -336,7 +345,10 @@ def _reference(uri: str, into: str | None) -> Entry:
     scheme, mark, rest = rules.check_text(uri, "reference").partition("://")
     plain = scheme[:1].isalpha() and scheme.isascii() and scheme.translate({43: "", 45: "", 46: ""}).isalnum()
     if not (mark and rest and plain) or not uri.isprintable():
-        raise UsageError(f"reference {shown(uri)} is no address", hint="such as s3://bucket/data, or file:///data/set")
+        raise UsageError(
+            f"reference {shown(without_userinfo(uri))} is no address",
+            hint="such as s3://bucket/data, or file:///data/set",
+        )
     kept = without_userinfo(uri)
     own = unquote(kept.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2])
     path = rules.check_artifact_path(f"{into}/{own}" if into else own, "path of the reference")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 IN_MEMORY = 8_000_000  # bytes of standard input that are kept without a file
 MAX_LINE = 50_000_000  # characters
 _BLOCK = 1 << 20
+_LONGEST = 200  # characters of a path that a message says whole
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
@@ -82,7 +83,7 @@ class Script:
 
 def called(path: str) -> str:
     """A path as a message may say it."""
-    return path if path.isprintable() and path.strip() else shown(path)
+    return path if len(path) <= _LONGEST and path.isprintable() and path.strip() else shown(path)
 
 
 def regular(path: str, what: str) -> os.stat_result:

@@ -71,6 +71,8 @@ def get_artifact(
     is left of that file).
     """
     rules.check_text(what, "the artifact's name")
+    if not os.fspath(to) or "\0" in os.fspath(to):
+        raise UsageError(f"output {rules.shown(os.fspath(to))} is no path", hint=". is the folder you are in")
     deadline = time.monotonic() + timeout
     found, record = ask.locate(_run_of(what, run), source=source, timeout=timeout, warn=warn)
     listed = sources.within(found, deadline, lambda: found.artifacts(record, n is not None))
@@ -154,7 +156,9 @@ def _target(to: str | os.PathLike[str], path: str, folder: tuple[str, str] | Non
         raise TrkError(f"the path {rules.shown(path)} is no plain path, so it is not written here")
     place = Path(to)
     if folder is None:
-        return place / _last(path) if os.fspath(to).endswith("/") or os.path.isdir(to) else place
+        # Unlike pathlib's, this is False for a name too long, which is told when the file is written.
+        is_folder = os.fspath(to).endswith("/") or os.path.isdir(to)  # noqa: PTH112
+        return place / _last(path) if is_folder else place
     own, above = folder
     return place / own / path.removeprefix(above)
 
@@ -163,9 +167,8 @@ def _fetch(
     source: Source, run: RunRecord, artifact: ArtifactRecord, target: Path, *, overwrite: bool, deadline: float
 ) -> None:
     """Fetch one file beside its target, and put it there when it is whole and what it should be."""
-    if os.path.isdir(target):
-        raise Conflict(f"{rules.shown(str(target))} is a folder", hint="another --output")
     try:
+        _check_target(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".trk-", dir=target.parent, ignore_cleanup_errors=True) as apart:
             draft = Path(apart) / "draft"
@@ -175,6 +178,14 @@ def _fetch(
                 draft.replace(target)
     except OSError as error:
         raise TrkError(f"{rules.shown(str(target))} can't be written: {error.strerror}", hint="df -h; ls -ld") from None
+
+
+def _check_target(target: Path) -> None:
+    """Raise Conflict where no file can be put: what is there is a folder, or a device that would be lost."""
+    if target.is_dir():
+        raise Conflict(f"{rules.shown(str(target))} is a folder", hint="another --output")
+    if target.exists() and not target.is_file():
+        raise Conflict(f"{rules.shown(str(target))} is a pipe, socket or device, not a file", hint="-o - > FILE")
 
 
 def _is_same(target: Path, sha256: str) -> bool:
