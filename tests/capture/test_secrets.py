@@ -200,9 +200,13 @@ def test_the_rest_of_a_line_stays_readable() -> None:
         ("postgres://u:p@s@h/db", "postgres://h/db"),
         ("http://host:8080/users/@me", "http://host:8080/users/@me"),
         ("sqlite:////a/b@c.db", "sqlite:////a/b@c.db"),
+        ("https://h/x?a=1;token=SECRET", "https://h/x?a=1;token=***"),
+        ("https://h/d;password=SEC;x=1", "https://h/d;password=***;x=1"),
+        ("https://h/x?pass=a&pw=b&jwt=c&code=d&access=e&sas=f", "https://h/x?pass=***&pw=***&jwt=***&code=***&access=***&sas=***"),
+        ("https://h/x?accession=NM_1&encoder=z", "https://h/x?accession=NM_1&encoder=z"),
         ("databricks", "databricks"),
     ],
-)
+)  # fmt: skip
 def test_addresses_lose_user_and_password_and_nothing_else(address: str, public: str) -> None:
     assert without_userinfo(address) == public
 

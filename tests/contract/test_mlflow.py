@@ -78,7 +78,7 @@ class OnMlflow(BackendContract):
 
     def read_long_param(self, remote_id: str, key: str) -> str:
         text = client(self.uri).get_run(remote_id).data.params[key]
-        named = re.fullmatch(r"sha256:[0-9a-f]{64} \(\d+ characters, in artifact (long/param/.*)\)", text)
+        named = re.fullmatch(r"sha256:[0-9a-f]{64} \(\d+ characters, in artifact (trk/long/param/.*)\)", text)
         assert named is not None, text
         with tempfile.TemporaryDirectory() as here:
             return self.artifact(remote_id, named[1], Path(here))
@@ -230,8 +230,8 @@ def test_long_tags_go_whole_into_an_artifact(store: MlflowBackend, folder: Path,
     store.deliver(run, [entry(1, Kind.TAG, "a/prompt", long), entry(2, Kind.TAG, "short", "x" * 8000)])
     tags = embedded(folder).get_run(run.remote_id).data.tags
     assert tags["short"] == "x" * 8000
-    assert tags["a/prompt"].endswith("(8001 characters, in artifact long/tag/a/prompt.txt)")
-    path = embedded(folder).download_artifacts(run.remote_id, "long/tag/a/prompt.txt", str(tmp_path))
+    assert tags["a/prompt"].endswith("(8001 characters, in artifact trk/long/tag/prompt-25b897c71ddc.txt)")
+    path = embedded(folder).download_artifacts(run.remote_id, "trk/long/tag/prompt-25b897c71ddc.txt", str(tmp_path))
     assert Path(path).read_text() == long
 
 
@@ -239,7 +239,7 @@ def test_a_name_too_long_for_a_file_is_hashed(store: MlflowBackend, folder: Path
     run, name = store.open(spec("longname")), "ü" * 250
     store.deliver(run, [entry(1, Kind.PARAM, name, "x" * 6001)])
     text = embedded(folder).get_run(run.remote_id).data.params[name]
-    assert re.search(r"in artifact long/param/[0-9a-f]{32}\.txt\)$", text)
+    assert re.search(r"in artifact trk/long/param/ü{50}-[0-9a-f]{12}\.txt\)$", text)
 
 
 def test_a_summary_becomes_a_tag_and_the_first_one_a_param(store: MlflowBackend, folder: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_folder_with_an_odd_name_holds_database_and_artifacts(tmp_path: Path, 
     backend = MlflowBackend({"tracking_uri": f"sqlite:///{tmp_path}/{name}/mlflow.db"})
     backend.deliver(backend.open(spec("odd")), [entry(1, Kind.PARAM, "p", "x" * 7000)])
     (database,) = tmp_path.rglob("mlflow.db")
-    (artifact,) = tmp_path.rglob("p.txt")
+    (artifact,) = tmp_path.rglob("p-*.txt")
     assert artifact.is_relative_to(database.parent / "mlruns")
 
 

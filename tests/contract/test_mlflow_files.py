@@ -116,9 +116,9 @@ def test_what_a_page_was_before_is_kept_in_the_history(store: MlflowBackend, uri
         ],
     )
     assert downloaded(uri, run.remote_id, "a.b/page.html") == b"<p>2</p>"
-    assert names(uri, run, "trk/history/a.b/page") == ["trk/history/a.b/page/1.html", "trk/history/a.b/page/2.html"]
-    assert downloaded(uri, run.remote_id, "trk/history/a.b/page/1.html") == b"<p>0</p>"
-    assert downloaded(uri, run.remote_id, "trk/history/a.b/page/2.html") == b"<p>1</p>"
+    assert names(uri, run, "trk/history") == ["trk/history/1", "trk/history/2"]
+    assert downloaded(uri, run.remote_id, "trk/history/1/a.b/page.html") == b"<p>0</p>"
+    assert downloaded(uri, run.remote_id, "trk/history/2/a.b/page.html") == b"<p>1</p>"
     record = store.get("idhistory")
     assert record is not None
     assert [found.path for found in store.artifacts(record)] == ["a.b/data", "a.b/page.html"]
@@ -138,7 +138,8 @@ def test_a_reference_is_a_small_file_with_its_address(store: MlflowBackend, uri:
     long = "x" * 250
     pointers = (LoggedFile("data/v0/train", uri="s3://bucket/train", size=5), LoggedFile(long, uri="file:///y"))
     store.deliver(run, [files(1, Kind.ARTIFACT, "data", *pointers, type="dataset", version=0)])
-    found = json.loads(downloaded(uri, run.remote_id, "data/v0/train.reference.json") or b"")
+    (pointer,) = (name for name in names(uri, run, "trk/references") if "/train-" in name)
+    found = json.loads(downloaded(uri, run.remote_id, pointer) or b"")
     assert found == {"uri": "s3://bucket/train", "size": 5}
     store.deliver(run, [Row(2, Kind.STATUS, NOON, text="FINISHED", files=pointers)])
     record = store.get("idpointer")
@@ -240,16 +241,16 @@ def test_tables_are_listed_in_mlflows_own_tag_beside_what_is_there(
     assert {found.kind for found in store.artifacts(record)} == {"table"}
 
 
-def test_a_table_too_many_for_mlflows_list_is_refused(store: MlflowBackend, uri: str) -> None:
+def test_a_table_too_many_for_mlflows_list_is_there_all_the_same(store: MlflowBackend, uri: str) -> None:
     run = store.open(spec("full"))
     entries = [{"path": f"{n:0200d}.json", "type": "table"} for n in range(33)]
     client(uri).set_tag(run.remote_id, "mlflow.loggedArtifacts", json.dumps(entries))
-    with pytest.raises(BackendRefused, match="8000 characters, and 33 tables"):
-        store.deliver(run, [table(1, "n" * 200, ["n"], [[1]])])
-    assert names(uri, run) == []
+    store.deliver(run, [table(1, "n" * 200, ["n"], [[1]])])
+    assert json.loads(client(uri).get_run(run.remote_id).data.tags["mlflow.loggedArtifacts"]) == entries
     client(uri).set_tag(run.remote_id, "mlflow.loggedArtifacts", "mine")
-    with pytest.raises(BackendRefused, match="something else"):
-        store.deliver(run, [table(1, "t", ["n"], [[1]])])
+    store.deliver(run, [table(2, "t", ["n"], [[1]])])
+    assert client(uri).get_run(run.remote_id).data.tags["mlflow.loggedArtifacts"] == "mine"
+    assert names(uri, run) == [f"{'n' * 200}.json", "t.json"]
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
@@ -345,8 +346,8 @@ def page_of(store: MlflowBackend, uri: str, here: Path, name: str, content: byte
     record = store.get(run.run_id)
     assert record is not None
     assert [found.path for found in store.artifacts(record)] == ["deep/roc.json"]
-    page = downloaded(uri, run.remote_id, "deep/roc.plotly.html")
-    return page.decode() if page is not None else None
+    pages = [path for path in names(uri, run, "trk/pages") if "/roc-" in path]
+    return (downloaded(uri, run.remote_id, pages[0]) or b"").decode() if pages else None
 
 
 def test_a_figure_in_plotlys_json_gets_a_page_that_shows_it(
@@ -474,6 +475,54 @@ def test_what_was_put_is_not_put_again_when_the_rest_is_tried_again(server: Mlfl
         backend.deliver(run, [row])
         assert len(between.puts) == 16, "later, somebody else may have put something there"
     assert all(downloaded(server.url, run.remote_id, f"f{n:02d}") == b"%d" % n for n in range(16))
+
+
+def test_an_upload_that_was_answered_and_lost_is_noticed(server: MlflowServer, tmp_path: Path) -> None:
+    swallowing = True
+    with Between(server, lambda method, _: http_answer(200) if swallowing and method == "PUT" else None) as between:
+        backend = MlflowBackend({"tracking_uri": between.url})
+        run = backend.open(spec("swallowed"))
+        row = files(1, Kind.FILE, "a/x", logged(tmp_path, "a/x", b"x"))
+        with pytest.raises(BackendUnavailable, match="it took 'a/x', and does not have it"):
+            backend.deliver(run, [row])
+        swallowing = False
+        backend.deliver(run, [row])
+    assert downloaded(server.url, run.remote_id, "a/x") == b"x"
+
+
+def test_a_file_without_a_snapshot_that_changed_between_two_tries_is_refused(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    failing = True
+    with Between(server, lambda method, _: http_answer(503) if failing and method == "PUT" else None) as between:
+        backend = MlflowBackend({"tracking_uri": between.url})
+        run = backend.open(spec("changed"))
+        place = tmp_path / "big"
+        place.write_bytes(b"AAAA")
+        state = place.stat()
+        digest = hashlib.sha256(b"AAAA").hexdigest()
+        row = files(1, Kind.FILE, "big", LoggedFile("big", 4, digest, str(place), state.st_mtime_ns))
+        with pytest.raises(BackendUnavailable):
+            backend.deliver(run, [row])
+        failing = False
+        place.write_bytes(b"BBBB")
+        os.utime(place, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+        with pytest.raises(BackendRefused, match="has changed since it was logged"):
+            backend.deliver(run, [row])
+        assert downloaded(server.url, run.remote_id, "big") is None
+        place.write_bytes(b"AAAA")  # touched, and the same again
+        backend.deliver(run, [row])
+    assert downloaded(server.url, run.remote_id, "big") == b"AAAA"
+
+
+def test_a_path_that_something_else_has_in_the_store_is_refused(store: MlflowBackend, uri: str, tmp_path: Path) -> None:
+    run = store.open(spec("taken"))
+    client(uri).log_text(run.remote_id, "x", "folder/x.txt")
+    for path in ("folder", "folder/x.txt/y"):
+        row = files(1, Kind.FILE, path, logged(tmp_path, path, b"y"))
+        with pytest.raises(BackendRefused, match="something else is there"):
+            store.deliver(run, [row])
+    store.deliver(run, [metric(2, "f1", 0.5, 1)])
 
 
 def test_a_file_that_changes_on_its_way_is_refused(server: MlflowServer, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Server:
     opened: dict[str, RunSpec] = field(default_factory=dict)
     arrived: dict[str, dict[Effect, int]] = field(default_factory=dict)  # in order of arrival, with how often
     calls: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)  # what, run, rows
+    rows: list[Row] = field(default_factory=list)  # as they were handed over
 
     def times(self, name: str) -> int:
         """How often a call was made."""
@@ -88,6 +89,7 @@ class Hostile:
         self._server.calls.append(("deliver", run.run_id, tuple(row.n for row in rows)))
         if any(self._server.refuses(row) for row in rows):
             raise BackendRefused("it does not like that")
+        self._server.rows += rows
         arrived = self._server.arrived.setdefault(run.run_id, {})
         for effect in effects(rows):
             arrived[effect] = arrived.get(effect, 0) + 1

@@ -189,7 +189,8 @@ def check_pages(browser: Browser, uri: str, run: Any) -> None:
     assert page.share_of(GREEN) > 0.1
     figure = browser.open(f"{base}/artifacts/interactive.html", "mlflow-figure", until="<iframe")
     assert figure.share_of(BLUE) > 0.01
-    from_json = browser.open(f"{base}/artifacts/figure.plotly.html", "mlflow-plotly-json", until="<iframe")
+    (drawn,) = [path for path in all_paths(client(uri), run.info.run_id) if path.startswith("trk/pages/figure-")]
+    from_json = browser.open(f"{base}/artifacts/{drawn}", "mlflow-plotly-json", until="<iframe")
     assert from_json.share_of(BLUE) > 0.01
     image = browser.open(f"{base}/artifacts/sample-0.png", "mlflow-image", until="sample-0.png")
     assert image.share_of(BLUE) > 0.001

@@ -237,7 +237,7 @@ def test_a_damaged_blob_is_noticed_and_mended_when_its_content_is_logged_again(j
     file = as_logged(journal, digest, size)
     assert blobs.trouble(file) is None
     Path(blobs.path(journal, digest)).write_bytes(damage)
-    assert "has changed since it was logged" in (blobs.trouble(file) or "")
+    assert "is damaged: it is not what was logged" in (blobs.trouble(file) or "")
     blobs.keep_bytes(journal, b"content")
     assert blobs.trouble(file) is None
 

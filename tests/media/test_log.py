@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 
 import trk
 from trk.errors import Conflict, UsageError
-from trk.journal import blobs
+from trk.journal import blobs, read
 from trk.journal import files as held
+from trk.media import documents
 from trk.records import ArtifactRecord
 from trk.run import Run
 
@@ -149,11 +152,48 @@ def test_a_document_of_a_file_is_kept_as_it_is_written(run: Run, project: Path) 
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "value", [3, "missing.json", {"a": float("nan")}, {"a": object()}, {"a": "\udcff"}, {("a",): 1}, None, {1, 2}]
-)
+@pytest.mark.parametrize("value", [3, "missing.json", {"a": float("nan")}, {"a": object()}, {("a",): 1}, None, {1, 2}])
 def test_what_is_no_document_is_refused(run: Run, value: object) -> None:
     refused(run, UsageError, "document|missing|mapping|JSON", lambda: run.log_dict(value, "d"))
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"labels": {"a": [float("nan")]}}, "labels.a.0 is NaN, which JSON has not"),
+        ([{"a": float("-inf")}], "0.a is -Infinity, which JSON has not"),
+        ({"a": [1, object()]}, "a.1: a value of type object is not JSON"),
+        ({"a": {"b": "\udcff"}}, "a.b: text '\\\\udcff' is not valid UTF-8"),
+        ({"a": {("x",): 1}}, "a: a key of type tuple is not JSON"),
+        ({"a\nb": {1, 2}}, r"'a\\nb': a value of type set"),
+        ({"a": b"x"}, "a: a value of type bytes is not JSON"),
+        ({1, 2}, "the document: a value of type set"),
+    ],
+)
+def test_what_is_no_json_in_a_document_is_refused_by_its_place(run: Run, value: object, says: str) -> None:
+    refused(run, UsageError, f"^{says}", lambda: run.log_dict(value, "d"))
+
+
+def test_a_document_takes_what_a_table_takes(run: Run) -> None:
+    numpy = pytest.importorskip("numpy", reason="needs numpy")
+    value = {
+        "n": numpy.int64(3), "f": numpy.float32(0.5), "list": numpy.array([[1, 2], [3, 4]]), "ok": numpy.bool_(True),
+        "at": datetime(2026, 1, 2, tzinfo=UTC), "took": timedelta(seconds=90), "exact": Decimal("0.10"), "t": (1, 2),
+        "wide": 2**70, "zero": "a\0b", 0.5: None, 7: {True: 1},
+    }  # fmt: skip
+    plain = {
+        "n": 3, "f": 0.5, "list": [[1, 2], [3, 4]], "ok": True, "at": "2026-01-02T00:00:00+00:00", "took": "PT1M30S",
+        "exact": 0.1, "t": [1, 2], "wide": 2**70, "zero": "a\0b", "0.5": None, "7": {"true": 1},
+    }  # fmt: skip
+    run.log_dict(value, "d")
+    run.log_dict(value, "d.yaml")
+    run.log_dict(numpy.arange(3), "list")
+    assert json.loads(content(run, "d.json")) == plain
+    assert documents.parse(content(run, "d.yaml").decode(), ".yaml", "d") == plain
+    assert json.loads(content(run, "list.json")) == [0, 1, 2]
+    refused(run, UsageError, "^list.1 is NaN", lambda: run.log_dict({"list": numpy.array([1, numpy.nan])}, "n"))
+    run.log_dict({"a": [float("nan")]}, "nan.yaml")  # which YAML has
+    assert content(run, "nan.yaml") == b"a:\n- .nan\n"
 
 
 def test_a_document_that_holds_itself_or_is_bottomless_is_refused(run: Run) -> None:
@@ -280,6 +320,63 @@ def test_pillows_images_of_every_mode_become_png(run: Run) -> None:
     refused(run, UsageError, "can't be written as PNG", lambda: run.log_image(image.new("L", (0, 0)), "i"))
 
 
+def test_pillows_wide_numbers_are_scaled_as_arrays_are_or_refused(run: Run) -> None:
+    numpy = pytest.importorskip("numpy", reason="draws from arrays")
+    image = pytest.importorskip("PIL.Image", reason="Pillow's images")
+    run.log_image(image.fromarray(numpy.array([[0.0, 0.5, 1.0]], "float32")), "floats")
+    run.log_image(image.fromarray(numpy.array([[0, 128, 255]], "int32")), "whole")
+    for name in ("floats", "whole"):
+        with image.open(io.BytesIO(content(run, f"{name}.png"))) as drawn:
+            assert (drawn.mode, [drawn.getpixel((x, 0)) for x in range(3)]) == ("L", [0, 128, 255])
+    for dtype, value, mode, top in (("float32", 255, "F", 1), ("int32", 70_000, "I", 255), ("float32", -1, "F", 1)):
+        wide = image.fromarray(numpy.full((2, 2), value, dtype))
+        says = f"an image of mode {mode} holds 0 to {top}, not {value}"
+        refused(run, UsageError, says, lambda wide=wide: run.log_image(wide, "i"))
+
+
+def test_modes_that_png_has_not_keep_what_they_show(run: Run) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow's images")
+    for mode, colour, kept, shown in (
+        ("CMYK", (0, 255, 255, 0), "RGB", (255, 0, 0)),
+        ("RGBa", (10, 20, 30, 255), "RGBA", (10, 20, 30, 255)),
+        ("PA", (0, 128), "RGBA", None),
+        ("I;16", 40_000, "I;16", 40_000),
+        ("1", 1, "1", 255),
+        ("LA", (9, 8), "LA", (9, 8)),
+    ):
+        run.log_image(image.new(mode, (2, 2), colour), f"mode {mode}".replace(";", "-"))
+        with image.open(io.BytesIO(content(run, f"mode {mode}.png".replace(";", "-")))) as drawn:
+            assert drawn.mode == kept
+            assert shown is None or drawn.getpixel((0, 0)) == shown
+
+
+def test_open_files_are_read_whole_and_left_as_they_were(run: Run, project: Path) -> None:
+    Path("photo.png").write_bytes(PNG)
+    with Path("photo.png").open("rb") as file:
+        file.read(5)
+        run.log_image(file, "file")
+        assert (file.tell(), file.read(3)) == (5, PNG[5:8])
+    buffer = io.BytesIO()
+    buffer.write(PNG)  # it stands at its end, as after drawing into it
+    run.log_image(buffer, "buffer")
+    assert (buffer.tell(), buffer.getvalue()) == (len(PNG), PNG)
+    run.log_figure(io.BytesIO(SVG), "drawing")
+    run.log_html(io.StringIO("<p>"), "page")
+    assert content(run, "file.png") == content(run, "buffer.png") == PNG
+    assert paths(run) == ["buffer.png", "drawing.svg", "file.png", "page.html"]
+
+
+def test_open_files_that_can_not_be_read_are_refused(run: Run, project: Path) -> None:
+    Path("photo.png").write_bytes(PNG)
+    with Path("photo.png").open(encoding="utf-8") as file:
+        refused(run, UsageError, "was opened as text", lambda: run.log_image(file, "i"))
+    refused(run, UsageError, "closed file", lambda: run.log_image(file, "i"))
+    with Path("other").open("wb") as file:
+        refused(run, UsageError, "can't be read", lambda: run.log_image(file, "i"))
+    refused(run, UsageError, "needs a name", lambda: run.log_image(io.BytesIO(PNG)))
+    refused(run, UsageError, "is empty", lambda: run.log_image(io.BytesIO(), "i"))
+
+
 def test_figures_of_matplotlib_are_drawn_as_the_name_says(run: Run) -> None:
     figures = pytest.importorskip("matplotlib.figure", reason="draws figures")
     drawing = figures.Figure()
@@ -392,6 +489,8 @@ def test_files_of_all_kinds_may_take_each_others_place(run: Run, project: Path) 
     run.log_image("plot.svg")
     assert [(one.path, one.kind) for one in listed(run)] == [("plot.svg", "image")]
     assert [one.kind for one in listed(run, earlier=True)] == ["figure", "file", "image"]
+    rows = read.rows_after(run.journal, 1, 0, 10)
+    assert [held.located(run.journal, 1, row).files[0].earlier for row in rows] == [0, 1, 2], "nothing is forgotten"
 
 
 def test_of_several_files_one_that_is_bad_keeps_all_out(run: Run, project: Path) -> None:

@@ -7,8 +7,8 @@ import re
 # A password may hold / and @; what looks like a port and a path is none, unless it is followed by no @ at all.
 _USERINFO = re.compile(r"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@:]*:(?!\d{1,5}[/?#])\S*@|[^\s/?#]*@)")
 _QUERY = re.compile(
-    r"(?P<name>[?&#](?:[^=&#\s'\"]*(?:passw|pwd|secret|token|key|auth|credential|signature)[^=&#\s'\"]*|sig)=)"
-    r"[^&#\s'\"]+",
+    r"(?P<name>[?&#;](?:[^=&#;\s'\"]*(?:passw|pwd|secret|token|key|auth|credential|signature)[^=&#;\s'\"]*"
+    r"|sig|sas|pass|pw|jwt|code|access)=)[^&#;\s'\"]+",
     re.IGNORECASE,
 )
 

@@ -62,7 +62,8 @@ class LoggedFile:
     `path` is its place inside the run, `size` its bytes, `sha256` their hash in hexadecimal; `local` is where the bytes
     lie on this machine. A snapshot lies in the journal's blobs; a file that was logged without one has `changed_ns`,
     its time of change in nanoseconds since 1970, by which it is known again. A reference has `uri` and no bytes here.
-    `earlier` is how often something was logged at this path before, `before` where the bytes of the last time lie.
+    `earlier` is the row that last put something at this path before (0: none did), `before` where its bytes lie.
+    `delivered`: the backend has an earlier file of this run at this path, so what is there is not another program's.
     """
 
     path: str
@@ -73,6 +74,7 @@ class LoggedFile:
     uri: str | None = None
     earlier: int = 0
     before: str | None = None
+    delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,15 @@ class LoggedTable:
     """A whole table as it is delivered: `count` rows from one or many rows of the journal, in journal order.
 
     `path` is its place inside the run. `rows` gives each row as a list of JSON values, beside `columns`, from the
-    beginning each time it is called.
+    beginning each time it is called. `delivered`: the backend has some of this table, so what is at its path is not
+    another program's.
     """
 
     path: str
     columns: Sequence[str]
     count: int
     rows: Callable[[], Iterator[list[Any]]]
+    delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,7 @@ class RunSpec:
     `target` is what was resolved for this backend when the run started (for mlflow: `tracking_uri`), never with a
     password. `parent_remote_id` is the parent's id at this backend. `remote_id` is the id found at an earlier
     opening. `start_ms` is milliseconds since 1970. A run that is `deleted` here may be so at the backend too: opening
-    it is then no error.
+    it is then no error. An `external` run is another program's that was attached to: what it has is left as it is.
     """
 
     run_id: str
@@ -244,16 +248,21 @@ class RunSpec:
     parent_remote_id: str | None = None
     remote_id: str | None = None
     deleted: bool = False
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRun:
-    """A run as a backend knows it: its own id, and the address a person can open (None when there is none)."""
+    """A run as a backend knows it: its own id, and the address a person can open (None when there is none).
+
+    An `external` run is another program's.
+    """
 
     run_id: str
     remote_id: str
     url: str | None = None
     experiment_id: str | None = None
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)

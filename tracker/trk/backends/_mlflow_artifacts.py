@@ -14,23 +14,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from typing import Any, TypeVar
 
 from trk.backends import _mlflow_content as content
-from trk.backends._mlflow_files import THREADS, each, is_http, is_local
+from trk.backends._mlflow_files import THREADS, each
+from trk.backends._mlflow_listing import Entry, is_http, is_local, is_plain, save
+from trk.backends._mlflow_listing import folder as in_folder
 from trk.backends._mlflow_read import Reader, as_source, asked
-from trk.backends._mlflow_store import Store, file_timeout, once, requested
+from trk.backends._mlflow_store import Store, once
 from trk.errors import BackendUnavailable, NotFound, SourceUnavailable, UsageError
 from trk.records import ArtifactRecord, RunRecord, Status
-from trk.rules import MAX_PATH, RESERVED_FOLDER, shown
+from trk.rules import RESERVED_FOLDER, shown
 
 MAX_FILES = 1_000_000  # of one run: a server that tells of more is not believed
 MAX_MANIFEST = 500_000_000  # bytes
-CHUNK = 1 << 20
 T = TypeVar("T")
 _WITH_PNG = (".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".svg")  # images of a series that a PNG is put beside
-_SERVICE = "/mlflow-artifacts/artifacts"  # of MLflow's server, in the address of artifacts that it serves
 _SERIES = re.compile(
     r"images/(?P<key>[^/]*?)(?P<mark>[+%])step(?P=mark)(?P<step>-?\d{1,19})(?P=mark)timestamp(?P=mark)."
 )
@@ -43,7 +42,6 @@ class _Found:
     sizes: Mapping[str, int | None]
     told: Mapping[str, Mapping[str, Any]]
     tables: frozenset[str]
-    references: frozenset[str]  # where the addresses lie of what stays elsewhere
 
 
 class Artifacts:
@@ -59,8 +57,7 @@ class Artifacts:
         uri = known.info.artifact_uri
         sizes = self._listed(uri)
         told = self._manifest(uri, ended=run.status is not Status.RUNNING) if content.MANIFEST in sizes else {}
-        references = frozenset(content.reference_path(path) for path, entry in told.items() if entry.get("uri"))
-        found = _Found(sizes, told, _tables(known.data.tags), references)
+        found = _Found(sizes, told, _tables(known.data.tags))
         return [record for path in sorted({*sizes, *told}) if (record := _record(run.run_id, path, found))]
 
     def fetch(self, run: RunRecord, path: str, to: str) -> None:
@@ -88,14 +85,14 @@ class Artifacts:
 
     def _download(self, uri: str, path: str, local: Path) -> None:
         """Raises NotFound: whatever went wrong, if nothing is listed there, nothing is there."""
-        if not _is_plain(path):
+        if not is_plain(path):
             raise NotFound(f"there is no {shown(path)} in this run")
         try:
             with self._opened(uri) as repository:
-                _save(self._store, repository, path, local)
+                save(self._store, repository, path, local)
         except (SourceUnavailable, UsageError):
             with self._opened(uri) as repository:
-                listed = _folder(self._store, repository, posixpath.dirname(path))
+                listed = in_folder(self._store, repository, posixpath.dirname(path))
             if any(entry.path == path and not entry.is_folder for entry in listed):
                 raise
             raise NotFound(f"there is no {shown(path)} in this run", hint="trk artifacts ls") from None
@@ -109,7 +106,7 @@ class Artifacts:
                 return {}
             try:
                 files = json.loads(local.read_bytes())["files"]
-                known = {file["path"]: file for file in files if _is_plain(file["path"])}
+                known = {file["path"]: file for file in files if is_plain(file["path"])}
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 return {}  # somebody else's
         return known if ended else {path: {"uri": file.get("uri")} for path, file in known.items()}
@@ -120,9 +117,9 @@ class Artifacts:
         folders: list[str] = [""]
         with self._opened(uri) as repository:
             while folders:
-                listed: list[_Entry] = []
+                listed: list[Entry] = []
                 each(
-                    lambda folder, listed=listed: listed.extend(_folder(self._store, repository, folder)),  # type: ignore[misc]
+                    lambda folder, listed=listed: listed.extend(in_folder(self._store, repository, folder)),  # type: ignore[misc]
                     folders,
                     1 if is_local(repository) else THREADS,
                 )
@@ -136,74 +133,6 @@ class Artifacts:
 def _settings(repository: Any) -> AbstractContextManager[None]:
     """One try, where MLflow's own code asks."""
     return nullcontext() if is_http(repository) or is_local(repository) else once()
-
-
-class _Entry(NamedTuple):
-    """What lies in a folder of a run."""
-
-    path: str
-    is_folder: bool
-    size: int | None
-
-
-def _folder(store: Store, repository: Any, folder: str) -> list[_Entry]:
-    """What lies in a folder of a run. What would lie elsewhere is left out: a server may tell anything."""
-    if is_http(repository):
-        found = _told_by_server(store, repository, folder)
-    else:
-        listed = repository.list_artifacts(folder or None)
-        found = [_Entry(entry.path, entry.is_dir, entry.file_size) for entry in listed]
-    return [entry for entry in found if _is_plain(entry.path) and posixpath.dirname(entry.path) == folder]
-
-
-def _told_by_server(store: Store, repository: Any, folder: str) -> list[_Entry]:
-    from mlflow.utils.rest_utils import verify_rest_response
-
-    host, _, root = repository.artifact_uri.partition(_SERVICE)
-    query = {"path": posixpath.join(root.lstrip("/"), folder).rstrip("/")}
-    answer = requested(store.uri, host, _SERVICE, "GET", file_timeout(0), params=query)
-    verify_rest_response(answer, _SERVICE)
-    try:
-        return [
-            _Entry(
-                posixpath.join(folder, entry["path"]),
-                bool(entry.get("is_dir")),
-                int(entry["file_size"]) if "file_size" in entry else None,
-            )
-            for entry in answer.json().get("files", [])
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise _not_mlflows(store) from None
-
-
-def _save(store: Store, repository: Any, path: str, local: Path) -> None:
-    """Write the bytes at a path into a new file."""
-    if not is_http(repository):
-        repository._download_file(path, str(local))  # what every repository has to have
-        return
-    from mlflow.utils.rest_utils import verify_rest_response
-
-    asked_for = f"/{quote(path)}"
-    answer = requested(store.uri, repository.artifact_uri, asked_for, "GET", file_timeout(0), stream=True)
-    with answer, local.open("wb") as file:
-        verify_rest_response(answer, path) if answer.status_code != 200 else None
-        if answer.history and "Content-Disposition" not in answer.headers:
-            raise _not_mlflows(store)  # a login page
-        for chunk in answer.iter_content(CHUNK):
-            file.write(chunk)
-        length = answer.headers.get("Content-Length", "")
-        if length.isdecimal() and "Content-Encoding" not in answer.headers and file.tell() != int(length):
-            raise BackendUnavailable(f"MLflow at {store.uri}: the connection broke before the whole file was there")
-
-
-def _not_mlflows(store: Store) -> BackendUnavailable:
-    return BackendUnavailable(f"MLflow at {store.uri}: it answered with something that is not MLflow's")
-
-
-def _is_plain(path: str) -> bool:
-    """Whether a path is one inside a run, of valid text, and not so long that it goes round and round."""
-    valid = len(path) <= 4 * MAX_PATH and "\0" not in path and path.encode(errors="replace").decode() == path
-    return valid and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 def _tables(tags: Mapping[str, str]) -> frozenset[str]:
@@ -240,10 +169,8 @@ def _if(kind: type[T], value: Any) -> T | None:
 
 
 def _is_ours(path: str, found: _Found) -> bool:
-    if path.startswith(RESERVED_FOLDER + "/") or path.endswith(content.COMPRESSED) or path in found.references:
+    if path.startswith(RESERVED_FOLDER + "/") or path.endswith(content.COMPRESSED):
         return True
-    if path.endswith(content.PAGE):
-        return path.removesuffix(content.PAGE) + ".json" in found.sizes
     stem, ending = posixpath.splitext(path)
     if ending == ".png" and _SERIES.match(path):
         return any(stem + other in found.sizes for other in _WITH_PNG)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trk.backends._mlflow_read import _STATUS, _value
+from trk.backends._mlflow_read import _STATUS, _is_bookkeeping, _value
 from trk.backends._mlflow_store import Store, _sqlite_file
 from trk.backends.foreign import ForeignRun
 from trk.errors import BackendRefused, BackendRunGone
@@ -22,15 +22,19 @@ def foreign(store: Store, run_id: str, url: Callable[[str, str], str | None]) ->
             experiment = mlflow.get_experiment(found.info.experiment_id)
     except (BackendRunGone, BackendRefused):  # unknown, or no id at all
         return None
-    info = found.info
+    info, data = found.info, found.data
+    status = _STATUS.get(info.status) or Status(info.status)
     return ForeignRun(
         remote_id=info.run_id,
         name=info.run_name or "",
         experiment=experiment.name,
         start_ms=info.start_time or 0,
-        status=_STATUS.get(info.status) or Status(info.status),
+        status=status,
         deleted=info.lifecycle_stage != "active",
         url=url(str(info.experiment_id), info.run_id),
         # With their steps, which `data.metrics` leaves out.
-        last={point.key: (point.step, point.timestamp, _value(point.value)) for point in found.data._metric_objs},
+        last={point.key: (point.step, point.timestamp, _value(point.value)) for point in data._metric_objs},
+        end_ms=info.end_time or None if status is not Status.RUNNING else None,  # a reopened run keeps its old one
+        params=dict(data.params),
+        tags={key: text for key, text in data.tags.items() if not _is_bookkeeping(key)},
     )

@@ -1,11 +1,13 @@
 """Rows of files and tables as MLflow takes them: what lies at which path, and the tags by which its page finds it.
 
 <path>                                the file, the latest that was logged there; a table as JSON
-<path>.reference.json                 of a file that stays where it is, its address
-trk/history/<stem>/<number><ending>   what a page, text or picture was before, from 1
-trk/manifest.json                     when the run ended: every file with size and hash
 images/<key>+step+…+compressed.webp   of an image of a series, the small one that MLflow's page shows
-<stem>.plotly.html                    of a figure in Plotly's JSON, a page that shows it
+trk/history/<n>/<path>                what a page, text or picture was before: what row n put there
+trk/references/<name>-<hash>.json     of a file that stays where it is, its address
+trk/pages/<name>-<hash>.html          of a figure in Plotly's JSON, a page that shows it
+trk/manifest.json                     when the run ended: every file with size and hash
+
+What trk adds lies in the folder `trk`, which no logged path has: it takes the place of nothing that a user put there.
 """
 
 from __future__ import annotations
@@ -24,19 +26,20 @@ from trk.backends import _mlflow_plotly as plotly
 from trk.backends._mlflow_files import Upload, put, writing
 from trk.backends._mlflow_store import Store
 from trk.errors import BackendRefused, BackendRunGone
-from trk.records import MEDIA, Kind, LoggedFile, LoggedTable, RemoteRun, Row
+from trk.records import Kind, LoggedFile, LoggedTable, RemoteRun, Row
 from trk.rules import shown
 
 HISTORY = "trk/history"
+REFERENCES = "trk/references"
+PAGES = "trk/pages"
 MANIFEST = "trk/manifest.json"
-REFERENCE = ".reference.json"
 COMPRESSED = "+compressed.webp"
-PAGE = ".plotly.html"
 TABLES_TAG, IMAGES_TAG = "mlflow.loggedArtifacts", "mlflow.loggedImages"
 SHOWN = (".png", ".webp")  # what the page's grid of images takes; of others it gets a PNG beside
 
 _MAX_TAG = 8000
 _LONGEST_NAME = 255  # bytes of a name that file systems take
+_READABLE = 100  # bytes of such a name that are kept, for people
 _MAX_PIXELS = 50_000_000  # of an image that a small one is made of
 _PLAIN_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA"))
 
@@ -63,7 +66,10 @@ def send_files(store: Store, run: RemoteRun, rows: Sequence[Row]) -> None:
 
 
 def send_table(store: Store, run: RemoteRun, row: Row) -> None:
-    """Put a table, whole, and list it among those that MLflow's page and `load_table` know."""
+    """Put a table, whole, and list it among those that MLflow's page and `load_table` know.
+
+    Where the tag that lists them is full, or somebody else's, it stays as it is: the file is there all the same.
+    """
     table = row.table
     assert table is not None
     found = active(store, run)
@@ -73,7 +79,7 @@ def send_table(store: Store, run: RemoteRun, row: Row) -> None:
         local = Path(here) / "table"
         _write(table, local)
         put(store, found, {table.path: Upload(str(local))})
-    if listed != known:
+    if listed not in (None, known):
         _set_tag(store, run, TABLES_TAG, listed)
 
 
@@ -94,10 +100,13 @@ def send_manifest(store: Store, run: RemoteRun, row: Row) -> None:
 
 def reference_path(path: str) -> str:
     """Where the address of a file lies that stays where it is."""
-    folder, name = posixpath.split(path)
-    if len((name + REFERENCE).encode()) > _LONGEST_NAME:
-        name = hashlib.sha256(name.encode()).hexdigest()[:32]
-    return posixpath.join(folder, name + REFERENCE)
+    return apart(REFERENCES, path, ".json")
+
+
+def apart(folder: str, name: str, ending: str) -> str:
+    """A path in a folder of trk's own for what belongs to a file or param; no two names have the same."""
+    last = posixpath.basename(name).encode()[:_READABLE].decode(errors="ignore")
+    return f"{folder}/{last}-{hashlib.sha256(name.encode()).hexdigest()[:12]}{ending}"
 
 
 class _Plan:
@@ -123,11 +132,11 @@ class _Plan:
 
     def _file(self, row: Row, file: LoggedFile) -> None:
         assert file.local is not None
-        if row.kind in MEDIA and file.earlier and file.before is not None and Path(file.before).is_file():
-            stem, ending = posixpath.splitext(file.path)
-            self.uploads[f"{HISTORY}/{stem}/{file.earlier}{ending}"] = Upload(file.before)
+        if file.earlier and file.before is not None and Path(file.before).is_file():
+            self.uploads[f"{HISTORY}/{file.earlier}/{file.path}"] = Upload(file.before)
         self.uploads.pop(file.path, None)
-        self.uploads[file.path] = Upload(file.local, file.sha256, file.changed_ns is not None)
+        logged = (file.size, file.changed_ns) if file.size is not None and file.changed_ns is not None else None
+        self.uploads[file.path] = Upload(file.local, file.sha256, logged)
         if row.kind is Kind.IMAGE and row.step is not None:
             self._series(file.path, file.local)
         elif row.kind is Kind.FIGURE and file.path.endswith(".json"):
@@ -143,10 +152,9 @@ class _Plan:
             self.uploads[path] = Upload(str(places[path][0]))
 
     def _page(self, path: str, local: str) -> None:
-        target = path.removesuffix(".json") + PAGE
-        page = plotly.page(Path(local), posixpath.basename(path)) if _fits(target) else None
+        page = plotly.page(Path(local), posixpath.basename(path))
         if page is not None:
-            self._made(target, page.encode())
+            self._made(apart(PAGES, path.removesuffix(".json"), ".html"), page.encode())
 
     def _made(self, path: str, content: bytes) -> None:
         local = self._new()
@@ -195,25 +203,20 @@ def _write(table: LoggedTable, local: Path) -> None:
                 file.write(piece)
 
 
-def _listed(known: str | None, path: str) -> str:
-    """The tag that lists the tables of a run, with this one. Raises BackendRefused when MLflow would not take it."""
+def _listed(known: str | None, path: str) -> str | None:
+    """The tag that lists the tables of a run, with this one; None where it can't be in there."""
     try:
         tables = json.loads(known or "[]")
     except ValueError:
         tables = None
     if not isinstance(tables, list):
-        raise BackendRefused(f"the tag {TABLES_TAG}, which lists the tables, holds something else")
+        return None
     entry = {"path": path, "type": "table"}
     if known is not None and entry in tables:
         return known
     # With the separators that load_table looks for, and not in ASCII, which it does not find.
     listed = json.dumps([*tables, entry], ensure_ascii=False)
-    if len(listed) > _MAX_TAG:
-        raise BackendRefused(
-            f"MLflow keeps the list of a run's tables in one tag of {_MAX_TAG} characters, and {len(tables)} tables "
-            "fill it"
-        )
-    return listed
+    return listed if len(listed) <= _MAX_TAG else None
 
 
 def _set_tag(store: Store, run: RemoteRun, key: str, text: str) -> None:

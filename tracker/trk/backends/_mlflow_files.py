@@ -6,7 +6,9 @@ page too. What is put replaces what lay at its path, so putting it again changes
 
 from __future__ import annotations
 
+import hashlib
 import os
+import posixpath
 import shutil
 import tempfile
 import threading
@@ -18,22 +20,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from trk.backends import _mlflow_listing as listing
+from trk.backends._mlflow_listing import is_http, is_local, not_mlflows
 from trk.backends._mlflow_store import Store, _with_userinfo, file_timeout, is_server, once, quiet, requested
 from trk.errors import BackendNeedsUser, BackendRefused, BackendUnavailable
 from trk.rules import shown
 
 THREADS = 4  # a folder of many small files is waiting for answers, most of the time
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+_TAKEN = (NotADirectoryError, IsADirectoryError, FileExistsError)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Where the bytes of a file lie, and their hash when it is known. A file `in_place` may change meanwhile."""
+    """Where the bytes of a file lie, and their hash when it is known.
+
+    A file that was logged without a snapshot may change meanwhile: `logged` is its (size, time of change in ns) then.
+    """
 
     local: str
     sha256: str | None = None
-    in_place: bool = False
+    logged: tuple[int, int] | None = None
 
 
 def put(store: Store, run: Any, uploads: Mapping[str, Upload]) -> None:
@@ -55,6 +63,8 @@ def put(store: Store, run: Any, uploads: Mapping[str, Upload]) -> None:
                 store.done[uri, path] = upload.sha256
 
         each(one, waiting.items(), threads)
+        if is_http(repository):
+            _check_there(store, repository, uri, waiting)
         if threads == 1 and is_server(store.uri) and uri not in store.seen:
             _check_seen(store, run, next(iter(waiting)))
 
@@ -113,18 +123,15 @@ def each(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
         raise errors[0]
 
 
-def is_http(repository: Any) -> bool:
-    """Whether an artifact repository speaks MLflow's own protocol over HTTP."""
-    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
-
-    return isinstance(repository, HttpArtifactRepository)
-
-
-def is_local(repository: Any) -> bool:
-    """Whether an artifact repository is a folder on this machine."""
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
-
-    return isinstance(repository, LocalArtifactRepository)
+def _check_there(store: Store, repository: Any, uri: str, uploads: Mapping[str, Upload]) -> None:
+    """Ask a server for what it was given: an empty answer of status 200 may be anybody's, or a lost file's."""
+    found: dict[str, int | None] = {}
+    for folder in {posixpath.dirname(path) for path in uploads}:
+        found |= {entry.path: entry.size for entry in listing.folder(store, repository, folder)}
+    for path, upload in uploads.items():
+        if path not in found or found[path] not in (None, Path(upload.local).stat().st_size):
+            store.done.pop((uri, path), None)
+            raise BackendUnavailable(f"MLflow at {store.uri}: it took {shown(path)}, and does not have it")
 
 
 def _is_done(store: Store, uri: str, path: str, upload: Upload) -> bool:
@@ -133,11 +140,15 @@ def _is_done(store: Store, uri: str, path: str, upload: Upload) -> bool:
 
 @contextmanager
 def _unchanged(upload: Upload) -> Iterator[None]:
-    """Around an upload: refuses a file that is gone, or that changed while it was on its way."""
+    """Around an upload: refuses a file that is gone, or that is not what was logged, or was not all the while."""
     before = _state(upload.local)
+    if upload.logged not in (None, before):
+        with Path(upload.local).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != upload.sha256:
+                raise BackendRefused(f"{shown(upload.local)} has changed since it was logged")
     yield
-    if upload.in_place and _state(upload.local) != before:
-        raise BackendRefused(f"{shown(upload.local)} changed while it was delivered")
+    if upload.logged is not None and _state(upload.local) != before:
+        raise BackendRefused(f"{shown(upload.local)} changed while it was delivered, and so did what arrived")
 
 
 def _state(local: str) -> tuple[int, int]:
@@ -195,7 +206,7 @@ def _to_server(store: Store, repository: Any, path: str, local: str, parts: int)
         )
     said = answer.text.strip()  # MLflow says {}, or nothing at all
     if answer.status_code == 200 and (answer.request.method != "PUT" or (said and not said.startswith("{"))):
-        raise BackendUnavailable(f"MLflow at {store.uri}: it answered with something that is not MLflow's")
+        raise not_mlflows(store)
     verify_rest_response(answer, path)
 
 
@@ -206,6 +217,8 @@ def _to_folder(store: Store, repository: Any, path: str, local: str, mode: int) 
         if put.stat().st_mode & 0o777 != mode:
             put.chmod(mode)  # MLflow gives it the source's, and a blob is its owner's alone
     except OSError as error:
+        if isinstance(error, _TAKEN) and Path(repository.artifact_dir).is_dir():
+            raise BackendRefused(f"{shown(path)}: something else is there: {error.strerror}") from None
         if is_server(store.uri):
             raise _not_here(store, repository.artifact_dir, str(error.strerror)) from None
         raise

@@ -23,6 +23,7 @@ from trk.journal import health
 
 API = "/api/2.0/mlflow"
 PACKAGES = ("mlflow", "mlflow-skinny")
+START_IT = "start the server, or check MLFLOW_TRACKING_URI; what is logged until then is safe here: trk sync"
 _REVISION = re.compile(r"^(down_)?revision(?:: [^=]*)?\s*=\s*(.+)$", re.MULTILINE)
 
 
@@ -40,7 +41,10 @@ def probe(target: Mapping[str, Any], timeout: float) -> str:
     """What was found at an MLflow target, in words. Raises BackendError that says what is wrong and what mends it."""
     uri = str(target["tracking_uri"])
     if is_server(uri):
-        return _server(uri, timeout)
+        try:
+            return _server(uri, timeout)
+        except BackendUnavailable as error:
+            raise BackendUnavailable(error.message, hint=error.hint or START_IT) from error
     if not is_database(uri):
         return f"{uri} (not looked at: neither a server nor a database)"
     with translated(uri, _secrets()):
@@ -63,10 +67,15 @@ def _server(uri: str, timeout: float) -> str:
     known = f"MLflow {text.strip()}" if status == 200 and re.fullmatch(r"\s*\d[\w.+-]{0,40}\s*", text) else "a server"
     # `version` is answered to everyone: this is not, and it needs the server's own database.
     if answer(uri, f"{API}/experiments/search", max(until - time.monotonic(), 0.1), max_results="1") is None:
-        raise BackendNeedsUser(
-            f"MLflow at {uri}: there is no MLflow server at this address (HTTP 404)", hint="check MLFLOW_TRACKING_URI"
-        )
+        raise no_mlflow(uri)
     return f"{uri}: {known} answers in {took * 1000:.0f} ms"
+
+
+def no_mlflow(uri: str) -> BackendNeedsUser:
+    """The error of a server that knows nothing of MLflow's API."""
+    return BackendNeedsUser(
+        f"MLflow at {uri}: there is no MLflow server at this address (HTTP 404)", hint="check MLFLOW_TRACKING_URI"
+    )
 
 
 def answer(uri: str, path: str, timeout: float, *, own: bool = False, **query: str) -> dict[str, Any] | None:

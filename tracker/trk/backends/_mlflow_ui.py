@@ -17,7 +17,7 @@ from typing import Any
 from trk import settings
 from trk.addresses import without_userinfo
 from trk.backends._mlflow_errors import translated
-from trk.backends._mlflow_probe import API, answer, ask, check_schema
+from trk.backends._mlflow_probe import API, answer, ask, check_schema, no_mlflow
 from trk.backends._mlflow_store import _secrets, _sqlite_file, _with_userinfo, is_database, is_server
 from trk.errors import BackendError, BackendNeedsUser, NotFound, TrkError, UsageError
 
@@ -234,19 +234,25 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def page(base: str, experiment: str | None, remote_id: str | None, timeout: float, *, own: bool = False) -> str:
-    """The address of a run, else of an experiment, else of the whole UI at `base`. Raises BackendError.
+    """The address of a run, else of an experiment, else of the whole UI at `base`, where MLflow has just answered.
 
-    What is not there yet, or no longer, is passed over. `own` is said of a `Server` that runs here.
+    What is not there yet, or no longer, is passed over. `own` is said of a `Server` that runs here. Raises
+    BackendError, within `timeout` seconds, when no MLflow answers.
     """
     base = without_userinfo(base).rstrip("/")
-    if remote_id is not None:
-        found = answer(base, f"{API}/runs/get", timeout, own=own, run_id=remote_id)
-        if found is not None:
-            return f"{base}/#/experiments/{found['run']['info']['experiment_id']}/runs/{remote_id}"
+    until = time.monotonic() + timeout
+
+    def asked(path: str, **query: str) -> dict[str, Any] | None:
+        return answer(base, f"{API}/{path}", max(until - time.monotonic(), 0.1), own=own, **query)
+
+    if remote_id is not None and (found := asked("runs/get", run_id=remote_id)) is not None:
+        return f"{base}/#/experiments/{found['run']['info']['experiment_id']}/runs/{remote_id}"
     if experiment is not None:
-        found = answer(base, f"{API}/experiments/get-by-name", timeout, own=own, experiment_name=experiment)
+        found = asked("experiments/get-by-name", experiment_name=experiment)
         if found is not None:
             return f"{base}/#/experiments/{found['experiment']['experiment_id']}"
+    if asked("experiments/search", max_results="1") is None:
+        raise no_mlflow(base)
     return base
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from trk.backends import _mlflow_beside as beside
 from trk.backends import _mlflow_content as content
 from trk.backends._mlflow_files import put_text
 from trk.backends._mlflow_store import Store
@@ -25,8 +26,8 @@ MAX_TAGS = 100
 MAX_REQUEST = 900_000  # bytes of JSON; the server refuses more than 1,000,000
 MAX_PARAM = 6000  # characters; MLflow cuts what is longer without a word
 MAX_TAG = 8000
+LONG = "trk/long"  # the folder of what is too long for a param or tag
 _ENTRY = 80  # bytes of JSON around the name and value of one entry, at most
-_LONGEST_NAME = 200  # bytes of a file name that every file system takes
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class Batch:
 
 def send(store: Store, run: RemoteRun, rows: Sequence[Row]) -> None:
     """Carry rows to a run, in order. Replaying them changes nothing."""
+    if run.external:
+        beside.check(store, run, rows)
     for is_content, together in groupby(rows, lambda row: row.kind in FILES):
         if is_content:
             content.send_files(store, run, list(together))
@@ -139,10 +142,7 @@ def _fitting(store: Store, run: RemoteRun, kind: str, key: str, text: str, limit
     """The text, or, when MLflow would cut it, its hash and where the whole of it lies as an artifact."""
     if len(text) <= limit:
         return text
-    folder, _, name = f"long/{kind}/{key}".rpartition("/")
-    if len(name.encode()) > _LONGEST_NAME:
-        name = hashlib.sha256(name.encode()).hexdigest()[:32]
-    path = f"{folder}/{name}.txt"
+    path = content.apart(f"{LONG}/{kind}", key, ".txt")
     put_text(store, content.active(store, run), path, text)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} ({len(text)} characters, in artifact {path})"
 

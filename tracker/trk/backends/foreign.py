@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from trk import backends
+from trk.backends import bounded
 from trk.backends.base import DeletingBackend
-from trk.errors import BackendError, ConfigurationError, SourceUnavailable
+from trk.errors import BackendError, ConfigurationError, SourceUnavailable, TrkError
+from trk.journal import lifecycle
+from trk.journal.db import Journal
 from trk.records import Status
 
 
@@ -16,8 +21,8 @@ from trk.records import Status
 class ForeignRun:
     """A run as the backend has it, by the backend's own id.
 
-    `last` is the last point of each metric: (step, milliseconds since 1970, value). `start_ms` is in milliseconds
-    since 1970, 0 when it is not known.
+    `last` is the last point of each metric: (step, milliseconds since 1970, value); `tags` are those that people set.
+    `start_ms` and `end_ms` are in milliseconds since 1970; 0 and None when they are not known.
     """
 
     remote_id: str
@@ -28,6 +33,19 @@ class ForeignRun:
     deleted: bool
     url: str | None = None
     last: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)
+    end_ms: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """How it stands with its owner, as columns of the journal."""
+        return {"status": str(self.status), "end_time": self.end_ms}
+
+    @property
+    def owned(self) -> lifecycle.Owned:
+        """What its owner logged, as far as the journal keeps it."""
+        return lifecycle.Owned(self.last, self.params, self.tags)
 
 
 @runtime_checkable
@@ -55,6 +73,34 @@ def deleting(name: str, target: Mapping[str, Any]) -> DeletingBackend:
     if not isinstance(made, DeletingBackend):
         raise ConfigurationError(f"trk can't delete runs of {name}", hint=f"delete it with {name}'s own means")
     return made
+
+
+def catch_up(journal: Journal, run_ids: Collection[str], deadline: float) -> None:
+    """Take over how the owners of attached runs have them now: whether they have ended, and what is in them.
+
+    Asked is, once for each run and until `deadline` (by time.monotonic), a backend to which everything was delivered
+    that was logged here: it has just answered. One that does not answer changes nothing, and is nobody's error.
+    """
+    silent = set()
+    for run_id in run_ids:
+        for name, target, remote_id in lifecycle.settled(journal, run_id):
+            if (name, target) not in silent and deadline > time.monotonic():
+                try:
+                    there = looked_up(name, json.loads(target), remote_id, deadline)
+                except TrkError:
+                    silent.add((name, target))
+                    continue
+                if there is not None and not there.deleted:
+                    lifecycle.caught_up(journal, run_id, there.state, there.owned)
+
+
+def looked_up(name: str, target: Mapping[str, Any], remote_id: str, deadline: float) -> ForeignRun | None:
+    """A run as its backend has it, None when there is none; asked until `deadline`, by time.monotonic.
+
+    Raises SourceUnavailable, ConfigurationError, BackendError.
+    """
+    place = attachable(name, target)
+    return bounded.answer(name, deadline, lambda: place.foreign(remote_id))
 
 
 def _made(name: str, target: Mapping[str, Any]) -> Any:

@@ -53,7 +53,8 @@ class MlflowBackend:
         if found.info.lifecycle_stage != "active" and not run.deleted:
             raise self._gone(found)
         experiment_id = str(found.info.experiment_id)
-        return RemoteRun(run.run_id, found.info.run_id, self._url(experiment_id, found.info.run_id), experiment_id)
+        url = self._url(experiment_id, found.info.run_id)
+        return RemoteRun(run.run_id, found.info.run_id, url, experiment_id, run.external)
 
     def holds(self, row: Row) -> bool:
         """Everything but a definition that gives no direction: step metrics are W&B's."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from trk.errors import BackendRefused, JournalError
 from trk.journal import blobs, files
 from trk.journal.content import TABLE_END
 from trk.journal.db import Journal
@@ -20,21 +21,45 @@ def rejection(row: Row, reason: str) -> Rejection:
     return Rejection(row.n, str(row.kind), row.key or ", ".join(row.values) or None, reason)
 
 
+def _is_end(row: Row) -> bool:
+    return row.kind is Kind.STATUS and row.text != Status.RUNNING
+
+
 def _first(needed: Iterable[LoggedFile]) -> str | None:
-    """The first trouble with files that a row needs; None when they are all as they were."""
-    return next((why for file in needed if (why := blobs.trouble(file))), None)
+    """The first trouble with files that a row needs; None when they are all as they were.
+
+    Raises BackendRefused when one can't be read now: the run waits, and others go on.
+    """
+    try:
+        return next((why for file in needed if (why := blobs.trouble(file))), None)
+    except JournalError as error:
+        raise BackendRefused(error.message, hint=error.hint) from None
 
 
 class Contents:
     """The tables and files of one run on their way to one backend, as far as row `upto`."""
 
-    def __init__(self, journal: Journal, run: int, upto: int) -> None:
+    def __init__(self, journal: Journal, run: int, backend: str, upto: int) -> None:
         self._journal = journal
         self._run = run
+        self._backend = backend
         self._upto = upto
         self._covered: dict[str, int] = {}  # by table: the last row that a hand-over covers
         self._refused: dict[str, str] = {}  # by table: why the backend will not have it
         self._dropped: list[Row] = []  # of the page under way: rows that a hand-over covers
+        self._rejected: set[int] = set()  # rows
+        self._handed: dict[str, int] = {}  # by table: the row in whose place it was handed over, until it arrived
+
+    def whole(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """As many of the next rows as go into one page: the end of a run, which lists its files, begins another."""
+        return next((rows[:at] for at, row in enumerate(rows) if at and _is_end(row)), rows)
+
+    def arrived(self, n: int) -> list[str]:
+        """The tables of which the backend now has every row, since it has all up to row `n`."""
+        names = [name for name, handed in self._handed.items() if handed <= n and name not in self._refused]
+        for name in names:
+            del self._handed[name]
+        return names
 
     def prepared(self, rows: Sequence[Row]) -> tuple[list[Row], list[Rejection]]:
         """The next page as it is handed over, and what can't be: files that changed or are gone."""
@@ -46,14 +71,17 @@ class Contents:
                 self._table(row, ready, rejected)
             elif row.kind in FILES:
                 self._files(row, ready, rejected)
-            elif row.kind is Kind.STATUS and row.text != Status.RUNNING:
-                ready.append(replace(row, files=files.newest(self._journal, self._run, row.n)))
+            elif _is_end(row):
+                there = files.newest(self._journal, self._run, row.n, self._backend, self._rejected)
+                ready.append(replace(row, files=there))
             else:
                 ready.append(row)
+        self._rejected.update(entry.n for entry in rejected)
         return ready, rejected
 
     def refused(self, row: Row, reason: str) -> list[Rejection]:
         """A row that the backend will not have, and, of a table, all the rows that were handed over with it."""
+        self._rejected.add(row.n)
         if row.kind is not Kind.TABLE:
             return [rejection(row, reason)]
         self._refused[row.key or ""] = reason
@@ -69,16 +97,17 @@ class Contents:
                 self._dropped.append(row)
             return
         path = name + TABLE_END
-        table, self._covered[name] = files.table(self._journal, self._run, path, self._upto)
+        table, self._covered[name] = files.table(self._journal, self._run, path, self._upto, self._backend)
         trouble = _first(files.table_blobs(self._journal, self._run, path, self._upto))
         if trouble is None:
             ready.append(replace(row, text=None, table=table))
+            self._handed[name] = row.n
         else:
             self._refused[name] = trouble
             rejected.append(rejection(row, trouble))
 
     def _files(self, row: Row, ready: list[Row], rejected: list[Rejection]) -> None:
-        located = files.located(self._journal, self._run, row)
+        located = files.located(self._journal, self._run, row, self._backend)
         trouble = _first(located.files)
         if trouble is None:
             ready.append(located)

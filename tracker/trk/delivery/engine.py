@@ -232,7 +232,7 @@ class _Worker(threading.Thread):
     def _run(self, backend: Backend, entry: Pending) -> None:
         try:
             remote = self._open(backend, entry.run)
-            contents = Contents(self._journal, entry.run, entry.logged)
+            contents = Contents(self._journal, entry.run, self._backend_name, entry.logged)
             way = _Way(entry.run, contents, entry.cursor, entry.cursor, entry.cursor)
             while way.sent < entry.logged and not self._session.stop.is_set():
                 self._page(backend, remote, way, entry.logged)
@@ -265,7 +265,7 @@ class _Worker(threading.Thread):
 
     def _page(self, backend: Backend, remote: RemoteRun, way: _Way, logged: int) -> None:
         """Hand over the next rows, and move the cursor as far as they are known to have arrived."""
-        rows = read.rows_after(self._journal, way.run, way.sent, min(PAGE, logged - way.sent))
+        rows = way.contents.whole(read.rows_after(self._journal, way.run, way.sent, min(PAGE, logged - way.sent)))
         skipped = [rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
         left_out = {entry.n for entry in skipped}
         way.skipped += skipped
@@ -310,6 +310,7 @@ class _Worker(threading.Thread):
             n,
             [entry for entry in way.rejected if entry.n <= n],
             [entry for entry in way.skipped if entry.n <= n],
+            way.contents.arrived(n),
         )
         way.rejected = [entry for entry in way.rejected if entry.n > n]
         way.skipped = [entry for entry in way.skipped if entry.n > n]
@@ -321,7 +322,7 @@ class _Worker(threading.Thread):
         cursor = cursors.cursor(self._journal, run, self._backend_name)
         while rows := read.rows_after(self._journal, run, cursor, PAGE):
             rejected = [rejection(row, error.message) for row in rows]
-            contents = Contents(self._journal, run, cursor)
+            contents = Contents(self._journal, run, self._backend_name, cursor)
             self._advance(_Way(run, contents, cursor, cursor, cursor, rejected), rows[-1].n)
             cursor = rows[-1].n
 

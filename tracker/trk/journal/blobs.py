@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 4 << 20
 _FICLONE = 0x40049409  # ioctl: share the blocks of another file (btrfs, XFS, bcachefs)
 _FULL = (28, 122)  # ENOSPC, EDQUOT
+_GONE = (2, 20, 40)  # ENOENT, ENOTDIR, ELOOP
 _TRIES = 3  # a file that is being written is read again so often
 
 
@@ -217,13 +218,20 @@ class Draft:
     def put(self, sha256: str) -> str:
         """Make the draft the blob with this hash; returns the hash.
 
-        It takes the place of one that is there, which holds the same bytes unless it was damaged.
+        It takes the place of one that is there, which holds the same bytes unless it was damaged. It is on the disk
+        when this returns: after a power failure the journal may have the row that names it.
         """
         target = path(self._journal, sha256)
         try:
-            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+            where = os.path.dirname(target)
+            new = not os.path.isdir(where)
+            os.makedirs(where, 0o700, exist_ok=True)
+            os.fsync(self.file)
             os.rename(self.name, target)
             self._name = None
+            _synced(where)
+            if new:
+                _synced(os.path.dirname(where))
         except OSError as error:
             raise self._explained(error) from None
         return sha256
@@ -243,6 +251,15 @@ class Draft:
             return _no_room(self._journal, "what was to be logged")
         where = folder(self._journal)
         return JournalError(f"{where} can't be written: {error.strerror}", hint=f"ls -ld {where}")
+
+
+def _synced(where: str) -> None:
+    """Bring the names in a folder to the disk."""
+    opened = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _locked_file(drafts: str) -> tuple[str, int]:
@@ -284,21 +301,31 @@ def _now() -> float:
 
 
 def trouble(file: Any) -> str | None:
-    """Why a logged file can't be delivered as it was logged; None when it is as it was. `file` is a LoggedFile."""
+    """Why a logged file can never be delivered as it was logged; None when it is as it was. `file` is a LoggedFile.
+
+    Raises JournalError for what may pass: it can't be read at the moment.
+    """
     if file.local is None:
         return None
     try:
         found = os.open(file.local, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        return f"{shown(file.local)} {_why(error)}, so it can't be delivered"
+        if error.errno in _GONE:
+            return f"{shown(file.local)} {_why(error)}, so it can't be delivered"
+        raise _unreadable(file.local, error) from None
     try:
         state = os.fstat(found)
         if state.st_mode & 0o170000 != 0o100000:
             return f"{shown(file.local)} is no longer a file"
         if (state.st_size, hash_of(found, None)[0]) != (file.size, file.sha256):
-            return f"{shown(file.local)} has changed since it was logged"
+            what = "is damaged: it is not what" if file.changed_ns is None else "has changed since it"
+            return f"{shown(file.local)} {what} was logged"
     except OSError as error:
-        return f"{shown(file.local)} {_why(error)}, so it can't be delivered"
+        raise _unreadable(file.local, error) from None
     finally:
         os.close(found)
     return None
+
+
+def _unreadable(name: str, error: OSError) -> JournalError:
+    return JournalError(f"{shown(name)} {_why(error)}, so it can't be delivered yet", hint=f"ls -l {shown(name)}")

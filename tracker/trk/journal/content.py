@@ -84,15 +84,18 @@ def append_artifact(
 def _version(rows: Rows, experiment: str, name: str, type_: str | None, guess: str, digest: str) -> tuple[str, int]:
     """(type, version) of what is logged under a name of an experiment."""
     found = rows.db.execute(
-        "SELECT version, type, digest FROM versions WHERE experiment = ? AND name = ? ORDER BY version DESC",
+        "SELECT version, type FROM versions WHERE experiment = ? AND name = ? ORDER BY version DESC LIMIT 1",
         (experiment, name),
-    ).fetchall()
-    if not found:
+    ).fetchone()
+    if found is None:
         return type_ or guess, 0
-    newest, known, _ = found[0]
+    newest, known = found
     if type_ not in (None, known):
         raise Conflict(f"artifact {name} of this experiment is a {known}, not a {type_}", hint="another --name")
-    return known, next((version for version, _, held in found if held == digest), newest + 1)
+    same = rows.db.execute(
+        "SELECT max(version) FROM versions WHERE experiment = ? AND name = ? AND digest = ?", (experiment, name, digest)
+    ).fetchone()[0]
+    return known, newest + 1 if same is None else same
 
 
 def append_table(
@@ -133,12 +136,13 @@ def _named(columns: Sequence[str]) -> str:
 
 
 def _check_place(rows: Rows, path: str, kind: str) -> None:
-    """A path is a table, of a version, or another file, and no folder: nothing else may be there, above or below."""
+    """A path is of one kind, and no folder: nothing else may be there, above or below."""
     found = rows.db.execute("SELECT kind FROM files WHERE run = ? AND path = ? LIMIT 1", (rows.run, path)).fetchone()
     if found is not None:
-        if found[0] == kind or not {found[0], kind} & {"table", "artifact"}:
+        if found[0] == kind:
             return
-        raise Conflict(f"{path} is a {found[0]} of this run already", hint="another --name or --path")
+        article = "an" if found[0][0] in "aeiou" else "a"
+        raise Conflict(f"{path} is {article} {found[0]} of this run already", hint="another --name or --path")
     at = path.find("/")
     while at != -1:
         if rows.db.execute("SELECT 1 FROM files WHERE run = ? AND path = ? LIMIT 1", (rows.run, path[:at])).fetchone():

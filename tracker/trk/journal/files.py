@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from trk.errors import JournalError, NotFound
 from trk.journal import blobs, read
 from trk.journal.db import Journal
-from trk.records import MEDIA, ArtifactRecord, LoggedFile, LoggedTable, Row
+from trk.records import MEDIA, ArtifactRecord, Kind, LoggedFile, LoggedTable, Row
 from trk.rules import shown
 from trk.tabular import as_json
 
@@ -40,41 +40,68 @@ def of_run(journal: Journal, run_id: str, *, earlier: bool = False) -> list[Arti
     return list(listed.values())
 
 
-def newest(journal: Journal, run: int, upto: int) -> tuple[LoggedFile, ...]:
-    """The file that each path of a run has, of what was logged up to row `upto`; tables are left out."""
+def newest(
+    journal: Journal, run: int, upto: int, backend: str, rejected: Collection[int] = ()
+) -> tuple[LoggedFile, ...]:
+    """The file that each path of a run has at a backend, of what was logged up to row `upto`; tables are left out.
+
+    So are the rows that the backend rejected, as far as that is in the journal, and the rows `rejected`.
+    """
     found = journal.read(
-        "SELECT path, size, sha256, uri, max(n) FROM files WHERE run = ? AND n <= ? AND kind != 'table' "
-        "GROUP BY path ORDER BY path",
-        (run, upto),
+        "SELECT path, size, sha256, uri, n FROM files WHERE run = ?1 AND n <= ?2 AND kind != 'table' AND NOT EXISTS "
+        "(SELECT 1 FROM rejections r WHERE r.run = ?1 AND r.backend = ?3 AND r.n = files.n) ORDER BY path, n",
+        (run, upto, backend),
     )
-    return tuple(LoggedFile(path, size, sha256, None, uri=uri) for path, size, sha256, uri, _ in found)
+    latest = {path: LoggedFile(path, size, sha256, None, uri=uri) for path, size, sha256, uri, n in found
+              if n not in rejected}  # fmt: skip
+    return tuple(latest.values())
 
 
-def located(journal: Journal, run: int, row: Row) -> Row:
-    """A row with where its files' bytes lie, and, of what has a name, where those of the time before do."""
-    return replace(row, files=tuple(_located(journal, run, row, file) for file in row.files))
+def located(journal: Journal, run: int, row: Row, backend: str | None = None) -> Row:
+    """A row with where its files' bytes lie, and, of what has a name, where those of the time before do.
+
+    With a backend: also whether it has something of this run at their paths.
+    """
+    return replace(row, files=tuple(_located(journal, run, row, file, backend) for file in row.files))
 
 
-def _located(journal: Journal, run: int, row: Row, file: LoggedFile) -> LoggedFile:
+def _has(journal: Journal, run: int, path: str, backend: str | None) -> bool:
+    """Whether a backend has something of this run at a path."""
+    return bool(
+        journal.read(
+            "SELECT 1 FROM files f JOIN deliveries d USING (run) WHERE run = ?1 AND path = ?2 AND backend = ?3 "
+            "AND f.n <= cursor AND NOT EXISTS "
+            "(SELECT 1 FROM rejections r WHERE r.run = ?1 AND r.backend = ?3 AND r.n = f.n) LIMIT 1",
+            (run, path, backend),
+        )
+    )
+
+
+def _located(journal: Journal, run: int, row: Row, file: LoggedFile, backend: str | None) -> LoggedFile:
     if file.local is None and file.sha256 is not None:
         file = replace(file, local=blobs.path(journal, file.sha256))
-    if row.kind not in MEDIA:
-        return file
+    if backend is not None:
+        file = replace(file, delivered=_has(journal, run, file.path, backend))
     before = journal.read(
-        "SELECT sha256 FROM files WHERE run = ? AND path = ? AND n < ? ORDER BY n", (run, file.path, row.n)
+        "SELECT n, sha256, kind FROM files WHERE run = ? AND path = ? AND n < ? ORDER BY n DESC LIMIT 1",
+        (run, file.path, row.n),
     )
-    if not before:
+    if not before or not MEDIA & {row.kind, Kind(before[0][2])}:
         return file
-    last = before[-1][0]
-    return replace(file, earlier=len(before), before=blobs.path(journal, last) if last is not None else None)
+    n, sha256, _ = before[0]
+    return replace(file, earlier=n, before=blobs.path(journal, sha256) if sha256 is not None else None)
 
 
-def table(journal: Journal, run: int, path: str, upto: int) -> tuple[LoggedTable, int]:
-    """A table of a run with all that was logged of it up to row `upto`; and the last row that is of it."""
+def table(journal: Journal, run: int, path: str, upto: int, backend: str | None = None) -> tuple[LoggedTable, int]:
+    """A table of a run with all that was logged of it up to row `upto`; and the last row that is of it.
+
+    With a backend: also whether it has some of it.
+    """
     parts = _parts(journal, run, path, upto)
     columns = json.loads(journal.read("SELECT columns FROM tables WHERE run = ? AND path = ?", (run, path))[0][0])
     count = sum(_count(value) for value in _values(journal, run, parts))
-    return LoggedTable(path, columns, count, lambda: _rows(journal, run, parts, columns)), parts[-1]
+    delivered = _has(journal, run, path, backend)
+    return LoggedTable(path, columns, count, lambda: _rows(journal, run, parts, columns), delivered), parts[-1]
 
 
 def table_blobs(journal: Journal, run: int, path: str, upto: int) -> Iterator[LoggedFile]:

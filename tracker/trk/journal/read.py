@@ -96,17 +96,17 @@ def targets(journal: Journal, run_id: str) -> dict[str, Any]:
 
 def spec(journal: Journal, run: int, backend: str, parent_remote_id: str | None) -> RunSpec:
     """What a backend needs to find or make the run."""
-    (run_id, name, experiment, start, description, parent_id, target, remote_id, deleted) = journal.read(
+    (run_id, name, experiment, start, description, parent_id, target, remote_id, deleted, external) = journal.read(
         "SELECT run_id, name, experiment, start_time, description, parent_id, target, remote_id, "
         # Until it is restored there, too, a run that was restored is still deleted at the backend.
         "deleted IS NOT NULL OR EXISTS "
-        "(SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore') "
+        "(SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore'), external "
         "FROM runs JOIN deliveries USING (run) WHERE run = ? AND backend = ?",
         (run, backend),
     )[0]
     return RunSpec(
         run_id, name, experiment, start, json.loads(target), description, parent_id, parent_remote_id, remote_id,
-        bool(deleted),
+        bool(deleted), bool(external),
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from trk.journal import schema
+
 UNWRITABLE = ("readonly", "disk i/o error", "unable to open", "is full")
 
 _copies: dict[tuple[object, ...], sqlite3.Connection] = {}  # the newest copy, by what it is a copy of
@@ -35,8 +37,21 @@ def _connection(path: str) -> sqlite3.Connection:
     state = (path, os.getpid(), *((stamp.st_size, stamp.st_mtime_ns) for stamp in stamps))
     if state not in _copies:
         _copies.clear()
-        _copies[state] = _joined(path, log) if os.path.exists(log) and os.path.getsize(log) else _immutable(path)
+        found = _joined(path, log) if os.path.exists(log) and os.path.getsize(log) else _immutable(path)
+        _copies[state] = _as_of_now(found)
     return _copies[state]
+
+
+def _as_of_now(found: sqlite3.Connection) -> sqlite3.Connection:
+    """The journal, or when it is of an older version, a copy in memory that is not."""
+    version = found.execute("PRAGMA user_version").fetchone()[0]
+    if version >= schema.VERSION:
+        return found
+    memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    found.backup(memory)
+    found.close()
+    schema.migrate(memory, version)
+    return memory
 
 
 def _immutable(path: str) -> sqlite3.Connection:
@@ -53,5 +68,4 @@ def _joined(path: str, log: str) -> sqlite3.Connection:
         memory = sqlite3.connect(":memory:", check_same_thread=False)
         source.backup(memory)
         source.close()
-    memory.execute("PRAGMA query_only = 1")
     return memory

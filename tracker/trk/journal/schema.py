@@ -119,6 +119,7 @@ MIGRATIONS = (
         PRIMARY KEY (run, n)
     ) WITHOUT ROWID;
     CREATE INDEX versions_by_name ON versions (experiment, name, version);
+    CREATE INDEX versions_by_content ON versions (experiment, name, digest);
     """,
 )
 
