@@ -43,12 +43,24 @@ def _table(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> int:
             raise UsageError("--row needs --columns and --name", hint="--name losses --columns epoch,loss --row 1,0.5")
         return log.table(run, name, tables.parse_rows(columns, rows))[0]
     header = tables.split_columns(columns) if columns is not None else None
+    warn = _warn(bool(options.get("quiet")))
     if words[0] != "-":
         own = name if name is not None else _own_name(words[0])
-        return log.table(run, own, tables.read_file(words[0], type=type_, columns=header))[0]
+        return log.table(run, own, tables.read_file(words[0], type=type_, columns=header, warn=warn))[0]
     if name is None or type_ is None:
         raise UsageError("a table from standard input needs --name and --type", hint="--name scores --type csv")
-    return log.table(run, name, tables.read_bytes(_stdin(), type=type_, columns=header))[0]
+    return log.table(run, name, tables.read_bytes(_stdin(), type=type_, columns=header, warn=warn))[0]
+
+
+def _warn(quiet: bool) -> Callable[[str], None]:
+    """What says a warning on stderr."""
+
+    def say(text: str) -> None:
+        from trk_cli import output
+
+        output.warn(text, quiet=quiet)
+
+    return say
 
 
 def _own_name(word: str) -> str:

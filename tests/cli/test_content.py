@@ -139,6 +139,21 @@ def test_cells_keep_their_types(
     assert table(call, "t") == {"columns": list(columns), "data": rows}  # NaN is null, as pandas writes it
 
 
+@pytest.mark.parametrize("way", ["file", "-"])
+def test_a_column_of_numbers_that_is_logged_as_text_is_said_unless_quiet(
+    way: str, call: Any, open_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"a,b\n1,1\n2,n.a.\nNA,3\n"
+    where = "t.csv" if way == "file" else "standard input"
+    for number, quiet in enumerate(([], ["-q"])):
+        words = [written("t.csv", content)] if way == "file" else ["-", "--type", "csv"]
+        piped(monkeypatch, content)
+        done = call("log-table", *words, "--name", f"t{number}", *quiet)
+        told = f"trk: warning: {where}: column 'b' is text: line 3: 'n.a.' is not a number\n"
+        assert (done.code, done.out, done.err) == (0, "", "" if quiet else told)
+        assert table(call, f"t{number}")["data"] == [[1, "1"], [2, "n.a."], [None, "3"]]
+
+
 def test_a_parquet_file_is_a_table(call: Any, open_run: str) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="writes a Parquet file")
     pyarrow = pytest.importorskip("pyarrow", reason="writes a Parquet file")

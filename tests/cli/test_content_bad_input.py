@@ -51,6 +51,8 @@ TABLES: list[tuple[str, bytes, list[str], str]] = [
     ("acts.csv", b"a,b\x1b[31m\n1,2\n", [], r"column 'b\x1b[31m' has the invisible character"),
     ("named.csv", b"a," + b"b" * 251 + b"\n1,2\n", [], "has 251 characters; at most 250"),
     ("many.csv", b"a" + b",a" * 10_001 + b"\n", [], "is there twice"),
+    ("semi.csv", b"a;b\n1;2\n", [], "semi.csv, line 1: its cells seem to be separated by semicolons"),
+    ("tab.csv", b"a\tb\n1\t2\n", [], "its cells seem to be separated by tabs, not by commas (--type tsv)"),
     ("cut.json", b'[{"a": 1', [], "cut.json: not valid JSON"),
     ("keys.json", b'[{"a": 1, "a": 2}]', [], "keys.json: 'a' is given twice"),
     ("deep.json", DEEP, [], "deep.json: nested too deeply"),

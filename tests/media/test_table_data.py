@@ -116,6 +116,10 @@ def test_labels_that_are_whole_numbers_become_their_text() -> None:
         (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00"),
         (date(2026, 1, 2), "2026-01-02"),
         (time(1, 2), "01:02:00"),
+        (timedelta(0), "PT0S"),
+        (timedelta(1), "P1D"),
+        (timedelta(days=1, hours=2, seconds=63, microseconds=500), "P1DT2H1M3.0005S"),
+        (timedelta(seconds=-1), "-PT1S"),
         ((1, [2, (3,)]), [1, [2, [3]]]),
         ({1: {"x": (1,)}}, {"1": {"x": [1]}}),
         (Decimal(5), 5),
@@ -148,7 +152,6 @@ def test_a_value_becomes_what_json_has(given_: Any, kept: Any) -> None:
         (b"x", "a value of type bytes is not JSON"),
         (bytearray(b"x"), "bytearray"),
         (object(), "a value of type object"),
-        (timedelta(1), "a value of type timedelta"),
         (1j, "a value of type complex"),
         ({1, 2}, "a value of type set"),
         (Fraction(1, 3), "a value of type Fraction"),
@@ -249,11 +252,23 @@ def test_numpy_numbers_and_arrays_become_numbers_and_lists() -> None:
         (np.datetime64("2026-01-02T03:04:05.5", "ns"), "2026-01-02T03:04:05.500000000"),
         (np.datetime64("NaT"), None),
         (np.array(["2026-01-02", "NaT"], "M8[D]"), ["2026-01-02", None]),
+        (np.timedelta64(90, "s"), "PT1M30S"),
+        (np.timedelta64(-1, "ns"), "-PT0.000000001S"),
+        (np.timedelta64(2, "W"), "P14D"),
+        (np.array([2, "NaT"], "m8[25s]"), ["PT50S", None]),
     ]:
         found = value(given_)
         assert type(found) is type(kept)
         assert json.dumps(found) == json.dumps(kept)
-    for bad in (np.uint64(2**63), np.complex64(1), np.timedelta64(1, "s"), np.bytes_(b"x"), np.array([b"x"]), np.int8):
+    for bad in (
+        np.uint64(2**63),
+        np.complex64(1),
+        np.timedelta64(1, "M"),
+        np.timedelta64(1),
+        np.bytes_(b"x"),
+        np.array([b"x"]),
+        np.int8,
+    ):
         assert refused([{"a": bad}]).startswith("column 'a'")
     assert rows(np.array([[1, 2], [3, 4]]), ["a", "b"])[1] == [[1, 2], [3, 4]]
     assert rows({"a": np.arange(2), "b": np.array(["2026-01-02", "NaT"], "M8[ns]")})[1] == [
@@ -280,7 +295,8 @@ def test_a_frame_of_pandas_keeps_its_types_and_what_is_missing_is_none() -> None
         index=["first", "second"],
     )
     columns, found = rows(frame)
-    assert columns == list(frame.columns)
+    assert columns == ["index", *frame.columns]
+    assert [row.pop(0) for row in found] == ["first", "second"]
     assert found[0] == [1, 0.5, "x", {"a": [1]}, "2026-01-02T00:00:00", 1, 0.5, True, "u"]
     assert math.isnan(found[1][1])
     assert found[1][2:] == [None] * 7
@@ -298,8 +314,94 @@ def test_a_frame_that_is_no_table_is_refused() -> None:
     assert "has no rows" in refused(pd.DataFrame({"a": []}))
     assert "column 'a': a value of type bytes" in refused(pd.DataFrame({"a": [b"x"]}))
     assert "must be text, not float" in refused(pd.DataFrame({0.5: [1]}))
-    assert "row 1 is 1" in refused(pd.Series([1, 2], index=["a", "b"]))
     assert rows(pd.DataFrame([[1, 2]])) == (["0", "1"], [[1, 2]])
+
+
+def test_an_index_of_pandas_is_the_first_column_or_columns() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({"set": ["a", "a", "b"], "kind": ["x", "y", "x"], "loss": [1.0, 3.0, 5.0]})
+    columns, found = rows(frame.describe())
+    assert columns == ["index", "loss"]
+    assert [row[0] for row in found] == ["count", "mean", "std", "min", "25%", "50%", "75%", "max"]
+    assert rows(frame.groupby("set").mean(numeric_only=True)) == (["set", "loss"], [["a", 2.0], ["b", 5.0]])
+    assert rows(frame.groupby(["set", "kind"]).sum()) == (
+        ["set", "kind", "loss"],
+        [["a", "x", 1.0], ["a", "y", 3.0], ["b", "x", 5.0]],
+    )
+    unnamed = pd.DataFrame({"n": [1, 2]}, index=pd.MultiIndex.from_tuples([("a", 1), (None, 2)]))
+    assert rows(unnamed) == (["level_0", "level_1", "n"], [["a", 1, 1], [None, 2, 2]])
+    assert rows(frame[["loss"]].sort_values("loss", ascending=False).iloc[[0, 2, 1]]) == (
+        ["index", "loss"],
+        [[2, 5.0], [0, 1.0], [1, 3.0]],
+    )
+    days = pd.DataFrame({"n": [1]}, index=pd.DatetimeIndex(["2026-01-02"], name="day"))
+    assert rows(days) == (["day", "n"], [["2026-01-02T00:00:00", 1]])
+
+
+def test_an_index_that_only_counts_rows_is_left_out() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({"n": [1, 2, 3]})
+    assert rows(frame) == rows(frame.head()) == (["n"], [[1], [2], [3]])
+    assert rows(frame.tail(1)) == (["n"], [[3]])  # as the second chunk of a file
+    assert rows(frame.rename_axis("epoch")) == (["epoch", "n"], [[0, 1], [1, 2], [2, 3]])
+
+
+def test_columns_leave_an_index_out_or_order_it() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({"n": [1], "m": [2]}, index=["x"])
+    assert rows(frame, ["m", "n"]) == (["m", "n"], [[2, 1]])
+    assert rows(frame, ["m", "index", "n"]) == (["m", "index", "n"], [[2, "x", 1]])
+    assert "'k' is not in the table" in refused(frame, ["k", "n", "m"])
+
+
+@pytest.mark.parametrize("name", ["index", "n"])
+def test_an_index_of_a_columns_name_is_refused_with_the_ways_out(name: str) -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({name: [1]}, index=pd.Index(["x"], name=None if name == "index" else name))
+    with pytest.raises(UsageError, match=f"the index becomes the column '{name}', which the table has") as caught:
+        from_data(frame)
+    assert "reset_index(drop=True)" in str(caught.value.hint)
+
+
+def test_a_series_of_pandas_is_a_column_beside_its_index() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({"set": ["a", "a", "b"]})
+    assert rows(frame.groupby("set").size()) == (["set", "value"], [["a", 2], ["b", 1]])
+    assert rows(frame["set"].value_counts().rename("count").rename_axis("set")) == (
+        ["set", "count"],
+        [["a", 2], ["b", 1]],
+    )
+    assert rows(pd.Series([0.5, math.nan], name="loss").astype("Float64")) == (["loss"], [[0.5], [None]])
+    assert rows(pd.Series([1, 2], index=["a", "b"])) == (["index", "value"], [["a", 1], ["b", 2]])
+
+
+def test_durations_periods_and_intervals_of_pandas_are_text() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({
+        "took": pd.to_timedelta(["1 days 00:00:01.5", None]),
+        "month": pd.PeriodIndex(["2026-01", "2026-02"], freq="M"),
+        "bin": pd.IntervalIndex.from_breaks([0, 10, 20]),
+    })  # fmt: skip
+    assert rows(frame)[1] == [["P1DT1.5S", "2026-01", "(0, 10]"], [None, "2026-02", "(10, 20]"]]
+    assert value(pd.Timedelta(1, "ns")) == "PT0.000000001S"
+    assert rows(pd.Series([1, 5, 15]).groupby([0, 0, 1]).count())[1] == [[0, 2], [1, 1]]
+    assert [row[0] for row in rows(pd.cut(pd.Series([5, 15]), [0, 10, 20]).value_counts().sort_index())[1]] == [
+        "(0, 10]",
+        "(10, 20]",
+    ]
+    for text in ("P1DT2H3M4.5S", "PT0S", "-PT1S", "-P1DT0.000000001S"):
+        assert value(pd.Timedelta(text)) == text
+
+
+def test_a_table_of_arrow_is_read_as_one_of_parquet() -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    table = pa.table({"n": [1, None], "took": pa.array([1, None], pa.duration("s")), "s": ["x", None]})
+    expected = [[1, "PT1S", "x"], [None, None, None]]
+    assert rows(table) == rows(table.to_batches()[0]) == (["n", "took", "s"], expected)
+    assert rows(table, ["s", "n", "took"])[1] == [["x", 1, "PT1S"], [None, None, None]]
+    assert rows(pa.table({"n": range(25_000)}))[1][-1] == [24_999]
+    assert "column 'a': bytes" in refused(pa.table({"a": [b"x"]}))
+    assert "has no rows" in refused(table.slice(0, 0))
 
 
 class Frame:
@@ -331,4 +433,5 @@ def test_a_frame_of_polars_keeps_its_types() -> None:
     frame = pl.DataFrame({"n": [1, None], "s": ["x", None], "l": [[1], None], "o": [{"a": 1}, None]})
     assert rows(frame) == (["n", "s", "l", "o"], [[1, "x", [1], {"a": 1}], [None, None, None, None]])
     assert rows({"n": frame["n"], "s": ["x", "y"]})[1] == [[1, "x"], [None, "y"]]
+    assert rows(frame["n"]) == (["n"], [[1], [None]])
     assert "not LazyFrame" in refused(frame.lazy())

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+import trk
 from helpers import program
 from trk.errors import JournalError, UsageError
 from trk.media import table_source, table_text, tables
@@ -39,10 +40,12 @@ VALUES = st.recursive(
 )
 
 
-def read(content: bytes | str, type_: str = "csv", columns: list[str] | None = None) -> tuple[list[str], list[Any]]:
-    """The columns and all rows of a table on standard input."""
+def read(
+    content: bytes | str, type_: str = "csv", columns: list[str] | None = None, said: list[str] | None = None
+) -> tuple[list[str], list[Any]]:
+    """The columns and all rows of a table on standard input; what is said of its columns goes to `said`."""
     data = content.encode() if isinstance(content, str) else content
-    found = tables.read_bytes(io.BytesIO(data), type=type_, columns=columns)
+    found = tables.read_bytes(io.BytesIO(data), type=type_, columns=columns, warn=([] if said is None else said).append)
     return found.columns, list(found.rows)
 
 
@@ -219,6 +222,144 @@ def test_json_and_jsonl_are_read_back_as_they_were_written(rows: list[list[Any]]
         assert same(found, rows)
 
 
+@pytest.mark.parametrize("mark", ["", "NA", "N/A", "n/a", "null", "NULL", "None"])
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1", "*", "-2"], [1, None, -2]),
+        (["*", "0.5", "*", "1"], [None, 0.5, None, 1.0]),
+        (["true", "*", "False"], [True, None, False]),
+        (["0.5", "nan", "*"], [0.5, math.nan, None]),
+    ],
+)
+def test_a_mark_of_what_is_missing_is_none_among_numbers_and_truths(
+    mark: str, cells: list[str], values: list[Any]
+) -> None:
+    said: list[str] = []
+    text = "a,b\n" + "".join(f"{cell.replace('*', mark)},x\n" for cell in cells)
+    assert same([row[0] for row in read(text, said=said)[1]], values)
+    assert said == []
+
+
+def test_several_marks_far_apart_leave_a_column_of_numbers() -> None:
+    cells = ["1"] * 30_000
+    cells[3], cells[17_000], cells[29_999] = "NA", "null", ""
+    found = column(*cells)
+    assert [found[3], found[17_000], found[29_999]] == [None] * 3
+    assert sum(value or 0 for value in found) == 29_997
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [["NA"], ["NA", "null"], ["Oslo", "NA", "None"], ["NA", "nan"], ["", "NA"], ["na", "1"], ["true", "1", "NA"]],
+)
+def test_a_mark_of_what_is_missing_is_text_in_a_column_of_text(cells: list[str]) -> None:
+    assert column(*cells) == cells
+
+
+def said_of(*cells: str) -> list[str]:
+    """What is said of a column `b` of these cells, which stand in the lines from 2 on."""
+    text, said = io.StringIO(), []  # type: ignore[var-annotated]
+    csv.writer(text).writerows([["a", "b"], *([1, cell] for cell in cells)])
+    read(text.getvalue(), said=said)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("cells", "line", "why"),
+    [
+        (["1", "2", "x"], 4, "'x' is not a number"),
+        (["0.5", "N.A.", "", "1e3"], 3, "'N.A.' is not a number"),
+        (["1", "NA", "2", "-", "x", "3"], 5, "'-' is not a number"),
+        (["1", "2", "true"], 4, "'true' is not a number"),
+        (["1", "2", " 3"], 4, "' 3' is not a number"),
+        (["10", "0.5", "007"], 4, "'007' begins with 0"),
+        (["1", "2", "+4712345"], 4, "'+4712345' begins with +"),
+        (["1", "2", "1e999"], 4, "'1e999' is larger than a double can hold"),
+        (["1", "12345678901234567890"], 3, "'12345678901234567890' does not fit 64 bits"),
+        (["12345678901234567890"], 2, "'12345678901234567890' does not fit 64 bits"),
+        (["0.5", "9007199254740993"], 3, "'9007199254740993' would lose digits beside numbers with a fraction or nan"),
+        (["-9007199254740993", "1e3"], 2, "'-9007199254740993' would lose digits"),
+        (["9007199254740993", "nan"], 2, "'9007199254740993' would lose digits"),
+        (["0.5", "12345678901234567890", "NA"], 3, "'12345678901234567890' would lose digits"),
+    ],
+)
+def test_a_column_of_numbers_that_becomes_text_is_said_with_the_cell_that_makes_it_so(
+    cells: list[str], line: int, why: str
+) -> None:
+    assert column(*cells) == cells
+    (said,) = said_of(*cells)
+    assert said.startswith(f"standard input: column 'b' is text: line {line}: {why}")
+
+
+@pytest.mark.parametrize("at", [0, 1, 1_999, 2_000, 29_999])
+@pytest.mark.parametrize(("common", "odd"), [("1", "x"), ("0.5", "9007199254740993"), ("1", "12345678901234567890")])
+def test_the_cell_is_found_wherever_it_stands(at: int, common: str, odd: str) -> None:
+    cells = [common] * 30_000
+    cells[at] = odd
+    (said,) = said_of(*cells)
+    assert f": line {at + 2}: '{odd}' " in said
+
+
+def test_the_line_is_the_files_own_below_blank_ones_and_cells_of_several_lines() -> None:
+    said: list[str] = []
+    read('\na,b,c\n"x\ny",1,0.5\n\nz,2,1.5\n"z\n",x,?\nw,4,2\n', said=said)
+    assert [line.partition(": ")[2] for line in said] == [
+        "column 'b' is text: line 7: 'x' is not a number",
+        "column 'c' is text: line 7: '?' is not a number",
+    ]
+
+
+def test_the_line_is_right_without_a_header_and_names_the_columns_given() -> None:
+    said: list[str] = []
+    assert read("1,x\nfoo,y\n2,z\n3,z\n", columns=["n", "word"], said=said)[1][0] == ["1", "x"]
+    assert said == ["standard input: column 'n' is text: line 2: 'foo' is not a number"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["x", "y", "1"],
+        ["1", "x"],
+        ["2026-01-01", "2026-01-02"],
+        ["007", "008", "1"],
+        ["+49123", "+49124", "1"],
+        ["NA", "x"],
+        ["nan", "inf"],
+        ["true", "false", "1"],
+        ["1.2.3.4", "1.2.3.5"],
+        ["0.5", "100000000000000000000", "9007199254740992"],  # what a double holds is a number
+        ["9007199254740993", "1"],
+        ["9007199254740993", "NA"],
+        ["x"] * 9_000 + ["1"] * 8_000,
+        ["1"] * 900 + ["x"] * 9_000,
+    ],
+    ids=lambda cells: cells[0],
+)
+def test_of_other_columns_nothing_is_said(cells: list[str]) -> None:
+    assert said_of(*cells) == []
+
+
+def test_whole_numbers_keep_all_their_digits() -> None:
+    ids = [str(2**53 + 1), str(-(2**53) - 1), str(2**63 - 1)]
+    assert column(*ids) == [int(one) for one in ids]
+    assert column(*ids, "NA") == [*(int(one) for one in ids), None]
+    assert column(*ids, "0.5") == [*ids, "0.5"]
+    assert column(*["0.5"] * 5_000, *ids)[-3:] == ids
+    assert column(*ids, *["0.5"] * 5_000)[:3] == ids
+
+
+def test_python_is_warned_where_the_table_is_logged_from(project: Path) -> None:
+    Path("t.csv").write_text("a\n1\n2\nx\n")
+    run = trk.start("warned", experiment="tests")
+    with pytest.warns(UserWarning, match=r"t\.csv: column 'a' is text: line 4: 'x' is not a number") as caught:
+        run.log_table("t", "t.csv")
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.raises(UserWarning):  # where warnings are errors, as in these tests, nothing is written
+        run.log_table("u", "t.csv")
+    assert run.journal.read("SELECT count(*) FROM rows") == [(1,)]
+
+
 # ---- CSV and TSV as they come
 
 
@@ -357,6 +498,30 @@ def test_a_bad_text_is_refused_by_its_line(content: str, says: str) -> None:
 def test_bytes_that_are_no_text_are_refused_by_byte_and_line(content: bytes, says: str) -> None:
     for type_ in ("csv", "tsv", "json", "jsonl"):
         assert says in refused(read, content, type_).message
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "hint"),
+    [
+        ("a;b\n1;2\n", "semicolons", "--columns"),
+        ("a;b;c\n1,5;2,5;x\n", "semicolons", "commas"),
+        ("a\tb\n1\t2\n3\t4\n", "tabs", "--type tsv"),
+        ("a\tb\n1,5\t2\n", "tabs", "--type tsv"),
+    ],
+)
+def test_cells_between_others_than_commas_are_not_taken_for_one_column(content: str, name: str, hint: str) -> None:
+    error = refused(read, content)
+    assert f"line 1: its cells seem to be separated by {name}" in error.message
+    assert hint in str(error.hint)
+    assert "seem to be separated" in refused(read, content, columns=["x", "y"]).message
+
+
+def test_a_column_whose_name_or_cells_only_hold_such_a_character_is_one() -> None:
+    assert read("a;b\nx\ny;z\n") == (["a;b"], [["x"], ["y;z"]])
+    assert read("a\nx;y\nx;z\n") == (["a"], [["x;y"], ["x;z"]])
+    assert read("a;b\nx;y\n", columns=["a;b"]) == (["a;b"], [["x;y"]])
+    assert read("a;b,c\nx;y,1\n") == (["a;b", "c"], [["x;y", 1]])
+    assert read("a;b\n1;2\n", "tsv") == (["a;b"], [["1;2"]])
 
 
 def test_what_would_mend_a_bad_table_is_in_the_hint() -> None:
@@ -554,6 +719,14 @@ def test_parquet_keeps_types_and_makes_texts_of_times() -> None:
     assert rows[1][columns.index("fine")] == "1970-01-01T00:00:01"
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_durations_of_parquet_are_iso_8601(unit: str) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    content = parquet(a=pa.array([90 * scale, None, -scale, 10**6 * scale], pa.duration(unit)))
+    assert [row[0] for row in read(content, "parquet")[1]] == ["PT1M30S", None, "-PT1S", "P11DT13H46M40S"]
+
+
 def test_columns_of_parquet_are_the_same_names_in_the_order_given() -> None:
     content = parquet(a=[1], b=["x"])
     assert read(content, "parquet", ["b", "a"]) == (["b", "a"], [["x", 1]])
@@ -565,7 +738,6 @@ def test_what_json_has_not_is_refused_by_its_column_in_parquet() -> None:
     assert "column 'a': bytes" in refused(read, parquet(a=[b"x"]), "parquet").message
     assert "column 'a': a value of type bytes" in refused(read, parquet(a=[{"b": b"x"}]), "parquet").message
     assert "does not fit 64 bits" in refused(read, parquet(a=pa.array([2**63], pa.uint64())), "parquet").message
-    assert "duration" in refused(read, parquet(a=pa.array([1], pa.duration("s"))), "parquet").message
     assert "has no rows" in refused(read, parquet(a=pa.array([], pa.int8())), "parquet").message
 
 

@@ -30,6 +30,8 @@ def log_table(
 ) -> None:
     """Log rows of a table. Rows of further calls are appended; other columns are an error that changes nothing.
 
+    Reading it back, mlflow.load_table guesses types again (007 becomes 7); trk artifacts get gives the table exactly.
+
     Example: trk log-table --name losses --columns epoch,loss --row 1,0.5
     """
     given = {"run": run, "name": name, "type": type, "columns": columns, "row": row, "json": json, "quiet": quiet}

@@ -75,7 +75,7 @@ class Given:
 
 
 def given(value: Any, what: str, mark: str = "") -> Given:
-    """What a caller of Python gave: a path-like object is a file, text and bytes are content.
+    """What a caller of Python gave: a path-like object is a file, text, bytes and what an open file holds are content.
 
     With `mark`, a text without it is the path of a file: `"<"` can't be missing in HTML.
     """
@@ -87,7 +87,32 @@ def given(value: Any, what: str, mark: str = "") -> Given:
         return Given(value)
     if isinstance(value, str):
         return Given(None, rules.check_text(value, what).encode(), what)
-    raise UsageError(f"{what} must be text, bytes or a path, not {type(value).__name__}")
+    if callable(getattr(value, "read", None)) and not isinstance(value, type):
+        return Given(None, _held(value, what), what)
+    raise UsageError(f"{what} must be text, bytes, a path or an open file, not {type(value).__name__}")
+
+
+def _held(file: Any, what: str) -> bytes:
+    """All that an open file holds; it is left open, and at the place where it was."""
+    try:
+        seekable = callable(getattr(file, "seekable", None)) and file.seekable()
+        place = file.tell() if seekable else 0
+        if seekable:
+            file.seek(0)  # what has just been drawn into a buffer ends where it stands
+        try:
+            found = file.read()
+        finally:
+            if seekable:
+                file.seek(place)
+    except UnicodeDecodeError:
+        raise UsageError(f"{what} is a file that was opened as text", hint='open(path, "rb")') from None
+    except (OSError, ValueError) as error:  # a closed file is a ValueError
+        raise UsageError(f"{what} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if isinstance(found, str):
+        return rules.check_text(found, what).encode()
+    if not isinstance(found, (bytes, bytearray, memoryview)):
+        raise UsageError(f"{what} can't be read: its read() gives {type(found).__name__}, not bytes")
+    return bytes(found)
 
 
 def html(run: Run, page: Given, name: str | None) -> int:
@@ -344,7 +369,7 @@ def _reference(uri: str, into: str | None) -> Entry:
 
     scheme, mark, rest = rules.check_text(uri, "reference").partition("://")
     plain = scheme[:1].isalpha() and scheme.isascii() and scheme.translate({43: "", 45: "", 46: ""}).isalnum()
-    if not (mark and rest and plain) or not uri.isprintable():
+    if not (mark and rest and plain) or not uri.isprintable() or " " in uri:
         raise UsageError(
             f"reference {shown(without_userinfo(uri))} is no address",
             hint="such as s3://bucket/data, or file:///data/set",

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from trk.errors import UsageError
-from trk.rules import MAX_NAME, MAX_STEP, MAX_TEXT, check_text, check_title, shown
+from trk.media.values import MAX_WHOLE, NotJson, plain
+from trk.rules import MAX_NAME, MAX_TEXT, check_title, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from decimal import Decimal
     from typing import Any
 
 MAX_COLUMNS = 10_000
-MAX_LEVELS = 200  # of lists and objects in one cell
-MAX_WHOLE = MAX_STEP  # 64 bits: what no backend keeps is refused
 
 
 class Parsed:
     """A table as it was read: `columns` are known, `rows` come one by one, each a list as long as `columns`.
 
     The values are None, bool, int, float (also NaN and infinite), text, and lists and objects of these: `json.dumps`
-    writes them all. Taking rows may raise UsageError, so what is made of them is thrown away then.
+    writes them all. Taking rows may raise UsageError, so what is made of them is thrown away then. `notes` say, each in
+    a line, where a column became text that most of its cells are not.
     """
 
-    __slots__ = ("columns", "rows")
+    __slots__ = ("columns", "notes", "rows")
 
-    def __init__(self, columns: list[str], rows: Iterator[list[Any]]) -> None:
+    def __init__(self, columns: list[str], rows: Iterator[list[Any]], notes: Sequence[str] = ()) -> None:
         self.columns = columns
         self.rows = rows
+        self.notes = notes
 
 
 def check_columns(columns: Iterable[object]) -> list[str]:
@@ -90,101 +90,16 @@ def placed(own: Sequence[str], columns: Sequence[str] | None) -> list[int] | Non
 
 
 def cell(value: Any, column: str) -> Any:
-    """A value as JSON has it. Raises UsageError naming the column and the type, or the rule, for what JSON can't hold.
-
-    numpy's scalars and arrays, Decimals, enums, dates and times become numbers, lists and texts; what pandas calls
-    missing becomes None.
-    """
+    """A value as `values.plain` makes it. Raises UsageError naming the column and the type, or the rule, for others."""
     kind = type(value)
     if value is None or kind is float or kind is bool:
         return value
-    if kind is int:
-        if -MAX_WHOLE - 1 <= value <= MAX_WHOLE:
-            return value
-        raise UsageError(f"column {shown(column)}: {shown(value)} does not fit 64 bits")
+    if kind is int and -MAX_WHOLE - 1 <= value <= MAX_WHOLE:
+        return value
     if kind is str and len(value) <= MAX_TEXT and value.isascii() and "\0" not in value:
         return value
-    return _converted(value, column, 0)
-
-
-def _converted(value: Any, column: str, level: int) -> Any:
-    if isinstance(value, str):
-        return check_text(value, f"column {shown(column)}: text")
-    if isinstance(value, (dict, list, tuple)):
-        return _nested(value, column, level + 1)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, int):
-        return cell(int(value), column)
-    name = type(value).__name__
-    if isinstance(value, type):  # a class has its methods too
-        raise UsageError(f"column {shown(column)}: the class {value.__name__} is not JSON")
-    if name in ("NaTType", "NAType"):
-        return None
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        return _of_array(value, column, level)
-    if callable(getattr(value, "isoformat", None)):
-        return str(value.isoformat())
-    if hasattr(type(value), "__members__"):  # an enum's member that is neither text nor number
-        return check_text(value.name, f"column {shown(column)}: text")
-    if name == "Decimal":
-        return _of_decimal(value)
-    raise UsageError(f"column {shown(column)}: a value of type {name} is not JSON")
-
-
-def _nested(value: Any, column: str, level: int) -> Any:
-    """A list or object with all that is in it."""
-    if level > MAX_LEVELS:
-        raise UsageError(f"column {shown(column)} is nested too deeply: more than {MAX_LEVELS} levels")
-    if not isinstance(value, dict):
-        return [_inner(item, column, level) for item in value]
-    found = {_key(key, column): _inner(item, column, level) for key, item in value.items()}
-    if len(found) != len(value):
-        raise UsageError(f"column {shown(column)}: an object has a key twice, once as number and once as text")
-    return found
-
-
-def _inner(value: Any, column: str, level: int) -> Any:
-    if isinstance(value, (dict, list, tuple)) or hasattr(value, "tolist"):
-        return _converted(value, column, level)
-    return cell(value, column)
-
-
-def _key(key: object, column: str) -> str:
-    if hasattr(key, "__index__") and not isinstance(key, bool):
-        return str(key.__index__())
-    if not isinstance(key, str):
-        raise UsageError(f"column {shown(column)}: a key of type {type(key).__name__} is not JSON")
-    return check_text(key, f"column {shown(column)}: key")
-
-
-def _of_array(value: Any, column: str, level: int) -> Any:
-    """numpy's scalars and arrays, and tensors."""
-    kind = getattr(value.dtype, "kind", "")
-    if kind == "M":  # tolist() makes numbers of times in nanoseconds
-        if getattr(value, "ndim", 0):
-            return [_of_array(item, column, level + 1) for item in value]
-        text = str(value)
-        return None if text == "NaT" else text
-    if kind == "m":
-        raise UsageError(f"column {shown(column)}: a value of type {type(value).__name__} is not JSON")
-    plain = value.tolist()
-    if isinstance(plain, list):
-        return _nested(plain, column, level + 1)
-    if kind == "f":  # a double of more than 64 bits stays one
-        return float(plain)
-    if type(plain) is type(value):
-        raise UsageError(f"column {shown(column)}: a value of type {type(value).__name__} is not JSON")
-    return cell(plain, column)
-
-
-def _of_decimal(value: Decimal) -> int | float | str:
-    """The number with the same digits, else the text: 0.10 is 0.1, and twenty digits are no double."""
-    if not value.is_finite():
-        return float("nan") if value.is_nan() else float(value)
-    if value.as_tuple().exponent >= 0:  # type: ignore[operator]  # finite: a number
-        if -MAX_WHOLE - 1 <= value <= MAX_WHOLE:
-            return int(value)
-        return str(value)
-    number = float(value)
-    return number if type(value)(repr(number)) == value else str(value)
+    try:
+        return plain(value)
+    except NotJson as error:
+        between = "" if error.message.startswith("is ") else ":"
+        raise UsageError(f"column {shown(column)}{between} {error.message}", hint=error.hint) from None

@@ -11,16 +11,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-_WAYS = "a data frame, a mapping of column to values, a list of mappings, or a list of rows with columns="
+_WAYS = "a data frame or Series, a mapping of column to values, a list of mappings, or a list of rows with columns="
 
 
 def from_data(data: Any, columns: Sequence[str] | None = None) -> Parsed:
-    """A table from a pandas or polars DataFrame, a mapping of column to values, or a sequence of rows.
+    """A table from a pandas or polars DataFrame or Series, an Arrow table, a mapping of column to values, or rows.
 
-    A mapping of single values is one row. Rows are mappings (what one lacks is None), or sequences when `columns`
-    names their values; `columns` otherwise has to be the same names. Raises UsageError, also while rows are taken.
+    The index of pandas becomes the first columns unless it only counts the rows, or `columns` name the others only.
+    A Series without a name is the column `value`. A mapping of single values is one row. Rows are mappings (what
+    one lacks is None), or sequences when `columns` names their values; `columns` otherwise has to be the same
+    names. Raises UsageError, also while rows are taken.
     """
     given = None if columns is None else check_columns(columns)
+    if _is_whole_series(data):
+        data = data.to_frame("value" if data.name is None or data.name == "" else data.name)
+    if hasattr(data, "to_pydict") and hasattr(data, "schema"):
+        from trk.media import table_parquet
+
+        return table_parquet.of_arrow(data, given)
     if (hasattr(data, "itertuples") or hasattr(data, "iter_rows")) and hasattr(data, "columns"):
         return _of_frame(data, given)
     if _is_mapping(data):
@@ -54,21 +62,55 @@ def _is_column(value: Any) -> bool:
     return hasattr(value, "__len__") and hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
 
 
+def _is_whole_series(value: Any) -> bool:
+    """Whether it is a Series of pandas or polars, which is a frame of one column."""
+    kind = type(value)
+    return kind.__name__ == "Series" and hasattr(value, "to_frame") and _is_series(value)
+
+
 def _of_frame(data: Any, columns: list[str] | None) -> Parsed:
     if getattr(data.columns, "nlevels", 1) > 1:
         raise UsageError("columns of several levels are no names", hint="pandas: flatten them before")
     own = check_columns(data.columns)
     if not len(data):
         raise UsageError("the table has no rows")
-    places = placed(own, columns)
     if hasattr(data, "iter_rows"):
-        rows, missing = data.iter_rows(), [False] * len(own)
-    else:
-        rows, missing = data.itertuples(index=False, name=None), [_marks_missing(dtype) for dtype in data.dtypes]
-    found = _of_tuples(rows, own, missing)
+        return _ordered(own, _of_tuples(data.iter_rows(), own, [False] * len(own)), columns)
+    rows, missing = data.itertuples(index=False, name=None), [_marks_missing(dtype) for dtype in data.dtypes]
+    index = _index_names(data.index, own)
+    if index and (columns is None or not set(columns).isdisjoint(index)):
+        levels = data.index.levels if data.index.nlevels > 1 else [data.index]
+        missing = [_marks_missing(level.dtype) for level in levels] + missing
+        keys = data.index if data.index.nlevels > 1 else ((key,) for key in data.index)
+        rows = ((*key, *row) for key, row in zip(keys, rows, strict=True))
+        own = index + own
+    return _ordered(own, _of_tuples(rows, own, missing), columns)
+
+
+def _index_names(index: Any, own: list[str]) -> list[str]:
+    """The columns that a frame's index becomes: none when it only counts the rows.
+
+    Raises UsageError when one of them is a column already.
+    """
+    if type(index).__name__ == "RangeIndex" and index.name is None:
+        return []
+    without = ["index"] if index.nlevels == 1 else [f"level_{level}" for level in range(index.nlevels)]
+    names = [name if label is None else label for label, name in zip(index.names, without, strict=True)]
+    found = check_columns(names)
+    for name in found:
+        if name in own:
+            raise UsageError(
+                f"the index becomes the column {shown(name)}, which the table has already",
+                hint="pandas: reset_index(drop=True) leaves the index out, rename_axis() names it",
+            )
+    return found
+
+
+def _ordered(own: list[str], rows: Iterator[list[Any]], columns: list[str] | None) -> Parsed:
+    places = placed(own, columns)
     if places is None:
-        return Parsed(own, found)
-    return Parsed([own[place] for place in places], ([row[place] for place in places] for row in found))
+        return Parsed(own, rows)
+    return Parsed([own[place] for place in places], ([row[place] for place in places] for row in rows))
 
 
 def _marks_missing(dtype: Any) -> bool:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from trk.errors import UsageError
 from trk.media.table_cells import Parsed, cell, check_columns, placed
+from trk.media.values import duration
 from trk.rules import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from trk.media.table_source import Source
 
+    Reader = Callable[[Any], list[Any]]
+
 BATCH_ROWS = 10_000
 BATCH_CELLS = 200_000
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # nanoseconds
 
 
 def read(source: Source, columns: Sequence[str] | None) -> Parsed:
     """The table in a Parquet file. Raises UsageError, also while rows are taken, and when pyarrow is not installed.
 
-    Dates and times become ISO 8601 texts, decimals numbers where those have the same digits.
+    Dates, times and durations become ISO 8601 texts, decimals numbers where those have the same digits.
     """
     try:
         import pyarrow  # type: ignore[import-untyped, unused-ignore]  # which of its versions has types is theirs
@@ -29,45 +33,70 @@ def read(source: Source, columns: Sequence[str] | None) -> Parsed:
         raise UsageError("Parquet is read by pyarrow, which is not installed", hint="pip install pyarrow") from None
     try:
         file = pyarrow.parquet.ParquetFile(source.file)
-        fields = list(file.schema_arrow)
-        labels = [field.name for field in fields]
+        fields = [(field.name, field.type) for field in file.schema_arrow]
         count = file.metadata.num_rows
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise source.error(f"not a Parquet file: {_said(error)}") from None
     try:
-        own = check_columns(labels)
+        own, readers = _columns(pyarrow, fields)
         places = placed(own, columns)
-        readers = [_reader(pyarrow, field.type, name) for field, name in zip(fields, own, strict=True)]
     except UsageError as error:
         raise source.error(error.message, hint=error.hint) from None
     if not count:
         raise source.error("the table has no rows")
     names = own if places is None else [own[place] for place in places]
-    return Parsed(names, _rows(pyarrow, file, source, readers, places))
+    batches = file.iter_batches(max(1, min(BATCH_ROWS, BATCH_CELLS // len(readers))))
+    return Parsed(names, _located(pyarrow, _rows(batches, readers, places), source))
 
 
-def _rows(
-    pyarrow: Any, file: Any, source: Source, readers: list[Callable[[Any], list[Any]]], places: list[int] | None
-) -> Iterator[list[Any]]:
+def of_arrow(data: Any, columns: Sequence[str] | None) -> Parsed:
+    """An Arrow table or record batch, as `read` reads one from a file."""
+    import pyarrow
+
+    own, readers = _columns(pyarrow, [(field.name, field.type) for field in data.schema])
+    places = placed(own, columns)
+    if not data.num_rows:
+        raise UsageError("the table has no rows")
+    names = own if places is None else [own[place] for place in places]
+    return Parsed(names, _rows(_cut(data), readers, places))
+
+
+def _cut(data: Any) -> Iterator[Any]:
+    """A table in batches of few rows, which share its memory."""
+    for batch in data.to_batches() if hasattr(data, "to_batches") else [data]:
+        for first in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(first, BATCH_ROWS)
+
+
+def _columns(pyarrow: Any, fields: list[tuple[str, Any]]) -> tuple[list[str], list[Reader]]:
+    own = check_columns([name for name, _ in fields])
+    return own, [_reader(pyarrow, kind, name) for (_, kind), name in zip(fields, own, strict=True)]
+
+
+def _rows(batches: Iterable[Any], readers: list[Reader], places: list[int] | None) -> Iterator[list[Any]]:
+    for batch in batches:
+        found = [read(values) for read, values in zip(readers, batch.columns, strict=True)]
+        if places is not None:
+            found = [found[place] for place in places]
+        yield from map(list, zip(*found, strict=True))
+
+
+def _located(pyarrow: Any, rows: Iterator[list[Any]], source: Source) -> Iterator[list[Any]]:
     try:
-        for batch in file.iter_batches(max(1, min(BATCH_ROWS, BATCH_CELLS // len(readers)))):
-            found = [read(values) for read, values in zip(readers, batch.columns, strict=True)]
-            if places is not None:
-                found = [found[place] for place in places]
-            yield from map(list, zip(*found, strict=True))
+        yield from rows
     except UsageError as error:
         raise source.error(error.message, hint=error.hint) from None
     except (pyarrow.ArrowException, OSError) as error:
         raise source.error(f"the file is damaged: {_said(error)}") from None
 
 
-def _reader(pyarrow: Any, kind: Any, name: str) -> Callable[[Any], list[Any]]:
-    """How the values of a column of Arrow become JSON's. Raises UsageError for bytes and durations."""
+def _reader(pyarrow: Any, kind: Any, name: str) -> Reader:
+    """How the values of a column of Arrow become JSON's. Raises UsageError for bytes."""
     types = pyarrow.types
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         raise UsageError(f"column {shown(name)}: bytes are not JSON")
     if types.is_duration(kind):
-        raise UsageError(f"column {shown(name)}: a duration is not JSON")
+        return lambda values: _durations(pyarrow, values, _UNITS[kind.unit])
     if (types.is_timestamp(kind) or types.is_time(kind)) and kind.unit == "ns":
         return lambda values: _nanoseconds(pyarrow, values, kind, name)
     if (types.is_integer(kind) and kind != pyarrow.uint64()) or types.is_floating(kind) or types.is_boolean(kind):
@@ -82,6 +111,11 @@ def _converted(values: Any, name: str) -> list[Any]:
         raise
     except (ValueError, OverflowError, ImportError) as error:  # years that Python has not; nested nanoseconds
         raise UsageError(f"column {shown(name)}: {_said(error)}") from None
+
+
+def _durations(pyarrow: Any, values: Any, unit: int) -> list[Any]:
+    counts = values.cast(pyarrow.int64()).to_pylist()
+    return [None if count is None else duration(count * unit) for count in counts]
 
 
 def _nanoseconds(pyarrow: Any, values: Any, kind: Any, name: str) -> list[Any]:

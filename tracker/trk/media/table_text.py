@@ -11,11 +11,11 @@ from trk.errors import UsageError
 from trk.media.table_cells import Parsed, check_columns, count, placed
 from trk.media.table_source import Script, Source, examined, lines_of
 from trk.media.table_types import Column, convert
-from trk.rules import MAX_TEXT, parse_number
+from trk.rules import MAX_TEXT, parse_number, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from typing import Any
 
 BATCH_ROWS = 2_000  # what fits the processor's caches: a third quicker than 10,000
@@ -26,6 +26,11 @@ _SAYS = (
     ("field larger than", f"a cell has more than {MAX_TEXT} characters; is a quote never closed?"),
     ("expected after", "text goes on after a closing quote; a quote within a quoted cell is written twice"),
     ("new-line character", "there is more than one line"),
+)
+
+_OTHERS = (
+    ("\t", "tabs", "--type tsv"),
+    (";", "semicolons", "write it with commas; if it is one column, --columns names it"),
 )
 
 
@@ -64,7 +69,8 @@ def split_line(text: str, what: str) -> list[str]:
 def read(source: Source, delimiter: str, columns: Sequence[str] | None) -> Parsed:
     """The table in a text of cells that `delimiter` separates.
 
-    The first line has the columns' names. With `columns` the text has no such line; when it has, with the same
+    The first line has the columns' names. `notes` say which columns are text though most of their cells are numbers.
+    With `columns` the text has no such line; when it has, with the same
     names, it is taken for what it is. Raises UsageError, also while rows are taken.
     """
     sheet = _Sheet(source, delimiter)
@@ -76,7 +82,20 @@ def read(source: Source, delimiter: str, columns: Sequence[str] | None) -> Parse
     if not sheet.has_rows:
         raise source.error("the table has no rows")
     names = sheet.columns if places is None else [sheet.columns[place] for place in places]
-    return Parsed(names, _rows(sheet, [kind.kind() for kind in kinds], places))
+    return Parsed(names, _rows(sheet, [kind.kind() for kind in kinds], places), _notes(sheet, kinds))
+
+
+def _notes(sheet: _Sheet, kinds: Sequence[Column]) -> list[str]:
+    """Which columns became text by a cell or two, and by which: who reads them again wants numbers."""
+    found = {place: culprit for place, kind in enumerate(kinds) if (culprit := kind.culprit()) is not None}
+    if not found:
+        return []
+    lines = sheet.lines_of_cells({place: text for place, (text, _) in found.items()})
+    return [
+        f"{sheet.source.where}: column {shown(sheet.columns[place])} is text: line {lines[place]}: {shown(text)} {why}"
+        for place, (text, why) in found.items()
+        if place in lines
+    ]
 
 
 def _rows(sheet: _Sheet, kinds: list[int], places: list[int] | None) -> Iterator[list[Any]]:
@@ -109,17 +128,45 @@ class _Sheet:
             raise self.source.error("the table is empty")
         if columns is not None:
             self.headed = set(first) == set(columns) and len(first) == len(columns)
+            if len(first) == 1 < len(columns):
+                self._check_delimiter()
             self.columns = first if self.headed else list(columns)
             return placed(first, columns) if self.headed else None
         if any(first) and all(_is_number(cell) for cell in first if cell):
             raise self.source.error(
                 "the first line looks like data, not a header", line=line, hint="--columns a,b names the columns"
             )
+        if len(first) == 1:
+            self._check_delimiter()
         try:
             self.columns = check_columns(first)
         except UsageError as error:
             raise self.source.error(error.message, line=line, hint=error.hint) from None
         return None
+
+    def _check_delimiter(self) -> None:
+        """Refuse what is cells between others than commas, which would be one column of text."""
+        numbered = self._numbered()
+        lines = [",".join(row) for _, row in islice(numbered, 5)]
+        numbered.close()
+        for character, name, hint in _OTHERS if self.delimiter == "," else ():
+            if lines[0].count(character) and len({line.count(character) for line in lines}) == 1:
+                raise self.source.error(f"its cells seem to be separated by {name}, not by commas", line=1, hint=hint)
+
+    def lines_of_cells(self, wanted: dict[int, str]) -> dict[int, int]:
+        """The line of the row in which a column has a cell first, for some columns by their places."""
+        found: dict[int, int] = {}
+        numbered = self._numbered()
+        if self.headed:
+            next(numbered, None)
+        for line, row in numbered:
+            for place in [place for place, text in wanted.items() if place < len(row) and row[place] == text]:
+                found[place] = line
+                del wanted[place]
+            if not wanted:
+                break
+        numbered.close()
+        return found
 
     def batches(self) -> Iterator[list[list[str]]]:
         """The rows, many at a time, each with as many cells as there are columns."""
@@ -153,7 +200,7 @@ class _Sheet:
     def _is_blank(self, row: list[str]) -> bool:
         return not row or (len(row) == 1 < len(self.columns) and not row[0].strip())
 
-    def _numbered(self) -> Iterator[tuple[int, list[str]]]:
+    def _numbered(self) -> Generator[tuple[int, list[str]], None, None]:
         """The rows that are not empty, each with the number of the line it begins in; slower than `batches`."""
         lines = lines_of(self.source, self.script)
         reader = _csv.reader(lines, delimiter=self.delimiter, strict=True)

@@ -14,10 +14,12 @@ from trk.rules import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from trk.media.table_source import Source
+
+    Warn = Callable[[str], None]
 
 __all__ = [
     "TYPES",
@@ -42,12 +44,15 @@ def read_file(
     *,
     type: str | None = None,  # noqa: A002 - the option's name
     columns: Sequence[str] | None = None,
+    warn: Warn | None = None,
 ) -> Parsed:
     """The table in a file, of the type that its ending says when `type` (one of `TYPES`) does not.
 
     `columns` are the names for rows that have none: a CSV or TSV without a header, lists in JSON; for others they
     must be the same names, and their order counts. A text's columns are whole numbers, numbers or true and false when
-    all their cells are, else text as written.
+    all their cells are, but for empty ones and NA, N/A, n/a, null, NULL and None, which are missing; else text as
+    written. `warn` (left out, Python's warnings) is told of columns that are text though most of their cells are
+    numbers, and of the cell that made them so.
 
     Raises UsageError naming the file and the line or column, also while rows are taken.
     """
@@ -62,7 +67,7 @@ def read_file(
             raise UsageError(f"table {table_source.called(name)}: its ending is none of {endings}", hint=_HINT)
     _check_type(type)
     names = None if columns is None else check_columns(columns)
-    return _read(table_source.of_file(name), type, names)
+    return _told(_read(table_source.of_file(name), type, names), warn)
 
 
 def read_bytes(
@@ -71,6 +76,7 @@ def read_bytes(
     type: str,  # noqa: A002 - the option's name
     columns: Sequence[str] | None = None,
     where: str = "standard input",
+    warn: Warn | None = None,
 ) -> Parsed:
     """The table in a stream of bytes, as `read_file` reads it; `where` is what messages call it.
 
@@ -81,15 +87,28 @@ def read_bytes(
 
     _check_type(type)
     names = None if columns is None else check_columns(columns)
-    return _read(table_source.of_stream(stream, where), type, names)
+    return _told(_read(table_source.of_stream(stream, where), type, names), warn)
+
+
+def _told(found: Parsed, warn: Warn | None) -> Parsed:
+    """The table, once its notes are said: a warning that is an error comes before anything is written."""
+    for note in found.notes:
+        if warn is None:
+            import warnings
+
+            warnings.warn(note, stacklevel=4)
+        else:
+            warn(note)
+    return found
 
 
 def from_data(data: object, columns: Sequence[str] | None = None) -> Parsed:
-    """A table from a pandas or polars DataFrame, a mapping of column to values, or a sequence of rows.
+    """A table from a pandas or polars DataFrame or Series, an Arrow table, a mapping of column to values, or rows.
 
-    A mapping of single values is one row. Rows are mappings (what one lacks is None), or sequences when `columns`
-    names their values; for others `columns` must be the same names, and their order counts. Raises UsageError naming
-    the row or column, also while rows are taken.
+    The index of pandas becomes the first columns unless it only counts the rows, or `columns` name the others only.
+    A Series without a name is the column `value`. A mapping of single values is one row. Rows are mappings (what
+    one lacks is None), or sequences when `columns` names their values; for others `columns` must be the same names,
+    and their order counts. Raises UsageError naming the row or column, also while rows are taken.
     """
     from trk.media import table_data
 
@@ -145,7 +164,7 @@ def _read(source: Source, type_: str, columns: list[str] | None) -> Parsed:
     except UsageError:
         source.close()
         raise
-    return Parsed(found.columns, _taken(found.rows, source))
+    return Parsed(found.columns, _taken(found.rows, source), found.notes)
 
 
 def _taken(rows: Iterator[list[Any]], source: Source) -> Iterator[list[Any]]:
