@@ -131,7 +131,8 @@ class OnFile:
 
     def deliver(self, run: RemoteRun, rows: Sequence[Row]) -> None:
         with self._path.open("ab", buffering=0) as file:
-            file.write("".join(f"{run.run_id} {row.n} {os.getpid()}\n" for row in rows).encode())
+            # Of a call that was killed in the middle a part may stand there: this line end closes it.
+            file.write(("\n" + "".join(f"{run.run_id} {row.n} {os.getpid()}\n" for row in rows)).encode())
 
     def confirm(self, run: RemoteRun, n: int) -> int:
         return n

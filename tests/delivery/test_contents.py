@@ -129,10 +129,18 @@ def test_a_table_goes_whole_again_after_an_outage(run: trk.Run, server: Server) 
 def test_bytes_are_on_the_disk_before_a_row_names_them(run: trk.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     sync, rename = os.fsync, os.rename
-    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.readlink(f"/proc/self/fd/{file}")) or sync(file))
+    held: list[int] = []
+
+    def synced(file: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{file}"))
+        held.append(run.record.backends["hostile"].logged)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", lambda old, new: done.append("rename") or rename(old, new))
     run.log_text("x" * 10, "note")
     home = blobs.folder(run.journal)
-    at = done.index("rename")
-    assert done[at - 1].startswith(f"{home}/drafts/")
-    assert Path(done[at + 1]).parent == Path(home)
+    (put,) = [name for name in done if name.startswith(home) and len(Path(name).name) == 64]
+    assert done.index("rename") < done.index(put)
+    assert {str(Path(put).parent), home} <= set(done)
+    assert held == [0, 0, 0], "the row was written before"

@@ -8,6 +8,7 @@ without a lock, which the next writer removes.
 from __future__ import annotations
 
 import os
+from _thread import _local
 
 from trk.errors import JournalError, UsageError
 from trk.rules import shown
@@ -218,20 +219,14 @@ class Draft:
     def put(self, sha256: str) -> str:
         """Make the draft the blob with this hash; returns the hash.
 
-        It takes the place of one that is there, which holds the same bytes unless it was damaged. It is on the disk
-        when this returns: after a power failure the journal may have the row that names it.
+        It takes the place of one that is there, which holds the same bytes unless it was damaged.
         """
         target = path(self._journal, sha256)
         try:
-            where = os.path.dirname(target)
-            new = not os.path.isdir(where)
-            os.makedirs(where, 0o700, exist_ok=True)
-            os.fsync(self.file)
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
             os.rename(self.name, target)
             self._name = None
-            _synced(where)
-            if new:
-                _synced(os.path.dirname(where))
+            _unsettled().add(target)
         except OSError as error:
             raise self._explained(error) from None
         return sha256
@@ -253,13 +248,32 @@ class Draft:
         return JournalError(f"{where} can't be written: {error.strerror}", hint=f"ls -ld {where}")
 
 
-def _synced(where: str) -> None:
-    """Bring the names in a folder to the disk."""
-    opened = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+_here = _local()  # the blobs that this thread put and that may not be on the disk yet
+
+
+def _unsettled() -> set[str]:
+    found: set[str] | None = getattr(_here, "blobs", None)
+    if found is None:
+        found = _here.blobs = set()
+    return found
+
+
+def settle(journal: Journal, hashes: Iterable[str]) -> None:
+    """Bring these blobs to the disk if this thread has just put them there: after a power failure the journal may have
+    the row that names them. All at once, since a file system writes many in the time of one. Raises JournalError.
+    """
+    new = {path(journal, sha256) for sha256 in hashes} & _unsettled()
+    _unsettled().clear()  # others are left from calls that failed
+    folders = {os.path.dirname(name) for name in new}
     try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        for name in (*new, *folders, *({folder(journal)} if folders else ())):
+            opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
+    except OSError as error:
+        raise JournalError(f"{folder(journal)} can't be written: {error.strerror}", hint="df -h") from None
 
 
 def _locked_file(drafts: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 
 from trk.errors import Conflict, UsageError
-from trk.journal import write
+from trk.journal import blobs, write
 from trk.rules import shown
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ def append_files(
 
     Raises Conflict when the run has ended, or has something else at a path.
     """
+    blobs.settle(journal, _hashes(files))
     time_ms = write.now_ms()
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
@@ -64,6 +65,7 @@ def append_artifact(
     Versions count up from 0 for each name of an experiment; the same content has the same version. The paths of the
     files are put below `<name>/v<version>/`. Raises Conflict, also when the name is one of another type.
     """
+    blobs.settle(journal, _hashes(files))
     time_ms = write.now_ms()
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
@@ -105,6 +107,7 @@ def append_table(
 
     The first call makes the table; from then on its columns are these, in any order. Raises UsageError for others.
     """
+    blobs.settle(journal, _hashes([part]))
     time_ms = write.now_ms()
     path = name + TABLE_END
     with journal.explaining, journal.lock, journal.begun() as db:
@@ -118,6 +121,10 @@ def append_table(
         )
         db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
     return n
+
+
+def _hashes(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [file["sha256"] for file in files if file.get("sha256") is not None]
 
 
 def _check_columns(rows: Rows, name: str, path: str, columns: Sequence[str]) -> None:
@@ -136,10 +143,10 @@ def _named(columns: Sequence[str]) -> str:
 
 
 def _check_place(rows: Rows, path: str, kind: str) -> None:
-    """A path is of one kind, and no folder: nothing else may be there, above or below."""
+    """A path is a table, of a version, or another file, and no folder: nothing else may be there, above or below."""
     found = rows.db.execute("SELECT kind FROM files WHERE run = ? AND path = ? LIMIT 1", (rows.run, path)).fetchone()
     if found is not None:
-        if found[0] == kind:
+        if found[0] == kind or not {found[0], kind} & {"table", "artifact"}:
             return
         article = "an" if found[0][0] in "aeiou" else "a"
         raise Conflict(f"{path} is {article} {found[0]} of this run already", hint="another --name or --path")

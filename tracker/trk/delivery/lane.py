@@ -1,0 +1,309 @@
+"""One backend and target: runs are opened there, batches sent, cursors moved.
+
+A failure is passing (tried again with growing pauses), needs the user (this target's delivery stops), or final (the
+entry is found by halving the batch and kept as rejected; the rest goes on). Whatever is killed when, the next
+deliverer goes on from the cursor; what was sent beyond it is sent again, which backends take as the same.
+
+What needs the user stops the runs of that experiment, since it may be the experiment that was deleted: the runs of
+others are tried. What stays behind keeps its last error.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
+
+import tenacity
+
+from trk import backends
+from trk.backends.base import Backend
+from trk.delivery.content import Contents, rejection
+from trk.delivery.plan import Batch, batches
+from trk.errors import (
+    BackendError,
+    BackendNeedsUser,
+    BackendRefused,
+    BackendRunGone,
+    BackendUnavailable,
+    JournalError,
+)
+from trk.journal import cursors, read
+from trk.journal.cursors import Pending
+from trk.journal.db import Journal
+from trk.records import Rejection, RemoteRun
+
+PAGE = 2000  # rows read at once: two of MLflow's batches
+FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 30.0, 3600.0
+CONFIRM_EVERY_S = 0.2
+
+T = TypeVar("T")
+
+
+def groups(waiting: Sequence[Pending]) -> dict[tuple[str, str], list[Pending]]:
+    """What waits, by backend and target: one unreachable server holds up nothing that goes elsewhere."""
+    found: dict[tuple[str, str], list[Pending]] = {}
+    for entry in waiting:
+        found.setdefault((entry.backend, entry.target), []).append(entry)
+    return found
+
+
+@dataclass(slots=True)
+class _Way:
+    """How far a run has come.
+
+    Up to row `sent` everything was handed over, rejected or skipped, up to `cursor` that is known to have arrived.
+    `handed` is the last row of which anything was handed over.
+    """
+
+    run: int
+    contents: Contents
+    cursor: int
+    sent: int
+    handed: int
+    rejected: list[Rejection] = field(default_factory=list)  # beyond the cursor
+    skipped: list[Rejection] = field(default_factory=list)
+
+
+class Lane:
+    """Delivers runs to one target of one backend, which it keeps open until it is closed.
+
+    `stop` ends it between two calls of the backend. `settled` is told how many rows were, `troubled` (backend, why)
+    what is tried again. `sleep` waits for the next try, and may be cut short.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        name: str,
+        target: str,
+        stop: threading.Event,
+        *,
+        settled: Callable[[int], None] = lambda rows: None,
+        troubled: Callable[[str, str], None] = lambda name, why: None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.target = target
+        self._journal = journal
+        self._stop = stop
+        self._settled_rows = settled
+        self._troubled = troubled
+        self._backend: Backend | None = None
+        self._entries: Sequence[Pending] = ()
+        self._tried_again = False
+        self._settled: set[int] = set()  # runs that are through, or have a failure of their own
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(BackendUnavailable),
+            wait=_pause,
+            stop=tenacity.stop_when_event_set(stop),
+            sleep=sleep or tenacity.sleep_using_event(stop),
+            before_sleep=self._note,
+            reraise=True,
+        )
+
+    def deliver(self, entries: Sequence[Pending]) -> None:
+        """Deliver what waits of these runs; keep what stops it. Raises JournalError alone."""
+        self._entries, self._tried_again = entries, False
+        self._settled.clear()
+        try:
+            if self._backend is None:
+                self._backend = backends.make(self.name, json.loads(self.target))
+            self._runs(self._backend)
+        except BackendError as error:
+            self._failed(error)
+        except JournalError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything anywhere, sys.exit() too
+            self._failed(_unforeseen(error))
+
+    def close(self) -> None:
+        """Let go of the backend."""
+        backend, self._backend = self._backend, None
+        try:
+            if backend is not None:
+                backend.close()
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, sys.exit() too
+            self._failed(_unforeseen(error))
+
+    def _runs(self, backend: Backend) -> None:
+        stuck: dict[str, BackendNeedsUser] = {}  # by experiment: it may be that alone that needs the user
+        for entry in self._entries:
+            if self._stop.is_set():
+                return
+            settings = read.run_settings(self._journal, entry.run_id) or {}
+            experiment = str(settings.get("experiment"))
+            try:
+                if experiment in stuck:
+                    raise stuck[experiment]
+                self._run(backend, entry)
+            except BackendNeedsUser as error:
+                stuck[experiment] = error
+                self._told(entry, error)
+            except BackendRefused as error:  # at its opening: the user may mend that, so nothing is given up
+                self._told(entry, error)
+
+    def _run(self, backend: Backend, entry: Pending) -> None:
+        try:
+            remote = self._open(backend, entry.run)
+            contents = Contents(self._journal, entry.run, self.name, entry.logged)
+            way = _Way(entry.run, contents, entry.cursor, entry.cursor, entry.cursor)
+            while way.sent < entry.logged and not self._stop.is_set():
+                self._page(backend, remote, way, entry.logged)
+            while way.cursor < way.sent and not self._stop.wait(CONFIRM_EVERY_S):
+                self._confirm(backend, remote, way)
+        except BackendRunGone as error:
+            self._reject_rest(entry.run, error)
+            self._told(entry, error)
+        else:
+            if not self._stop.is_set():
+                self._settled.add(entry.run)
+
+    def _open(self, backend: Backend, run: int) -> RemoteRun:
+        """The run at the backend, its parents before it."""
+        spec = read.spec(self._journal, run, self.name, self._parent_remote_id(backend, run))
+        remote = self._try(lambda: backend.open(spec))
+        cursors.opened(self._journal, run, self.name, remote.remote_id, remote.url)
+        return remote
+
+    def _parent_remote_id(self, backend: Backend, run: int) -> str | None:
+        """The parent's id at this backend; None when it has none, or was delivered to another place."""
+        found = cursors.parent(self._journal, run, self.name)
+        if found is None:
+            return None
+        parent, remote_id = found
+        try:
+            return remote_id or self._open(backend, parent).remote_id
+        except BackendRunGone:
+            return None  # the child outlives its parent
+
+    def _page(self, backend: Backend, remote: RemoteRun, way: _Way, logged: int) -> None:
+        """Hand over the next rows, and move the cursor as far as they are known to have arrived."""
+        rows = way.contents.whole(read.rows_after(self._journal, way.run, way.sent, min(PAGE, logged - way.sent)))
+        skipped = [rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
+        left_out = {entry.n for entry in skipped}
+        way.skipped += skipped
+        ready, rejected = way.contents.prepared([row for row in rows if row.n not in left_out])
+        way.rejected += rejected
+        waiting = deque(batches(ready, backend.limits))
+        while waiting:
+            if self._stop.is_set():
+                return
+            batch = waiting.popleft()
+            try:
+                self._try(lambda rows=batch.rows: backend.deliver(remote, rows))  # type: ignore[misc]
+            except BackendRefused as error:
+                if parts := _halves(batch):
+                    waiting.extendleft(reversed(parts))
+                    continue
+                way.rejected += way.contents.refused(batch.rows[0], error.message)
+            else:
+                way.handed = batch.rows[-1].n
+            way.sent = max(way.sent, batch.upto)
+            if way.sent > way.cursor:
+                self._confirm(backend, remote, way)
+        way.sent = rows[-1].n
+        self._confirm(backend, remote, way)
+
+    def _confirm(self, backend: Backend, remote: RemoteRun, way: _Way) -> None:
+        """Move the cursor up to where the backend is known to have everything."""
+        if way.handed > way.cursor:
+            confirmed = self._try(lambda: backend.confirm(remote, way.handed))
+            if confirmed < way.handed:
+                self._advance(way, min(confirmed, way.sent))
+                return
+        self._advance(way, way.sent)
+
+    def _advance(self, way: _Way, n: int) -> None:
+        if n <= way.cursor:
+            return
+        cursors.advance(
+            self._journal,
+            way.run,
+            self.name,
+            n,
+            [entry for entry in way.rejected if entry.n <= n],
+            [entry for entry in way.skipped if entry.n <= n],
+            way.contents.arrived(n),
+        )
+        way.rejected = [entry for entry in way.rejected if entry.n > n]
+        way.skipped = [entry for entry in way.skipped if entry.n > n]
+        self._settled_rows(n - way.cursor)
+        way.cursor = n
+
+    def _reject_rest(self, run: int, error: BackendRunGone) -> None:
+        """The run is gone at the backend: all that it does not have, it will never have."""
+        cursor = cursors.cursor(self._journal, run, self.name)
+        while rows := read.rows_after(self._journal, run, cursor, PAGE):
+            rejected = [rejection(row, error.message) for row in rows]
+            contents = Contents(self._journal, run, self.name, cursor)
+            self._advance(_Way(run, contents, cursor, cursor, cursor, rejected), rows[-1].n)
+            cursor = rows[-1].n
+
+    def _try(self, call: Callable[[], T]) -> T:
+        """Call the backend, again and again while its failure is a passing one and there is time."""
+        result: T = self._retrying(_classified, call)
+        return result
+
+    def _note(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, BackendError):
+            if not self._tried_again:
+                self._troubled(self.name, _words(error))
+            self._tried_again = True
+            self._failed(error)
+
+    def _failed(self, error: BackendError) -> None:
+        """Keep what holds up all the runs that are still to come."""
+        left = [(entry.run, entry.backend) for entry in self._entries if entry.run not in self._settled]
+        cursors.failed(self._journal, left, _words(error))
+
+    def _told(self, entry: Pending, error: BackendError) -> None:
+        """Keep what holds up this run."""
+        self._settled.add(entry.run)
+        cursors.failed(self._journal, [(entry.run, entry.backend)], _words(error))
+
+
+def _classified(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except BackendError:
+        raise
+    except Exception as error:  # an SDK or a plugin may raise anything; nothing is lost by trying again later
+        raise _unforeseen(error) from error
+
+
+def _unforeseen(error: BaseException) -> BackendUnavailable:
+    return BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+_jitter = tenacity.wait_random(0, FIRST_PAUSE_S)
+_growing = tenacity.wait_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S) + _jitter
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next try: what the server asked for, else growing with jitter."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, BackendUnavailable) else None
+    return _growing(state) if asked is None else min(max(FIRST_PAUSE_S, asked), LONGEST_ASKED_S)
+
+
+def _halves(batch: Batch) -> list[Batch]:
+    """The batch in two, by rows or, of one row, by values; nothing when it is a single value."""
+    if len(batch.rows) > 1:
+        middle = len(batch.rows) // 2
+        return [Batch(batch.rows[:middle], batch.rows[middle - 1].n), Batch(batch.rows[middle:], batch.upto)]
+    row = batch.rows[0]
+    if len(row.values) < 2:
+        return []
+    values = iter(row.values.items())
+    first = dict(islice(values, len(row.values) // 2))
+    return [Batch((replace(row, values=first),), row.n - 1), Batch((replace(row, values=dict(values)),), batch.upto)]
+
+
+def _words(error: BackendError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
