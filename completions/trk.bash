@@ -142,12 +142,12 @@ _trk_table() {
         ;;
     artifacts)
         options='--run --path --type --history --row --output --force --source --timeout --format --json --field --quiet --help'
-        values='--run=one:run: --path=one:artifact: --type=one::model,checkpoint,weights,dataset,image,audio,video,viz,report,config,code,sample,custom --row=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
-        places=('one::ls,get' 'one:artifact+run:')
+        values='--run=one:run: --path=one:own-artifact+artifact: --type=one::model,checkpoint,weights,dataset,image,audio,video,viz,report,config,code,sample,custom --row=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('one::ls,get' 'one:own-artifact+artifact+run:')
         ;;
     compare)
         options='--baseline --best --metric --mode --experiment --all --source --timeout --format --json --field --quiet --help'
-        values='--baseline=one:run: --best=none --metric=one:metric: --mode=one::max,min --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        values='--baseline=one:run+best-of: --best=none --metric=one:metric: --mode=one::max,min --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one:run:')
         others='one:run:'
         ;;
@@ -269,9 +269,18 @@ _trk_offer() {
 
 # KIND BEFORE AFTER PREFIX: offers what the journal here has.
 _trk_ask() {
-    local answer line found=()
+    local answer line run='' i found=()
     type -P trk >/dev/null || return 0
-    answer=$(command trk __complete "$1" "$4" 2>/dev/null </dev/null) && [[ $answer ]] || return 0
+    for ((i = 2; i < ${#words[@]}; i++)); do
+        case ${words[i]} in
+        --run=*) run=${words[i]#*=} ;;
+        --run) run=${words[i + 1]-} ;;
+        esac
+    done
+    answer=$(
+        [[ $run ]] && export TRK_RUN="$run"
+        command trk __complete "$1" "$4" 2>/dev/null </dev/null
+    ) && [[ $answer ]] || return 0
     while IFS= read -r line; do
         found+=("${line%%$'\t'*}")
     done <<<"$answer"

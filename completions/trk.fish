@@ -134,6 +134,15 @@ function __trk_values -a how kind
         printf '%s\n' "$before"$argv[3..-1]"$after"
     end
     if test -n "$kind"; and command -q trk
+        set -l words (commandline -opc)
+        for i in (seq (count $words))
+            switch "$words[$i]"
+                case '--run=*'
+                    set -fx TRK_RUN (string replace -- '--run=' '' $words[$i])
+                case --run
+                    set -q words[(math $i + 1)]; and set -fx TRK_RUN $words[(math $i + 1)]
+            end
+        end
         for line in (command trk __complete $kind "$typed" 2>/dev/null </dev/null)
             set -l parts (string split -m 1 \t -- $line)
             set parts[1] "$before$parts[1]$after"
@@ -201,7 +210,7 @@ complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.
 complete -c trk -n '__trk_in start end best ls show history compare delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
 complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync config doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact artifacts delete restore sync config ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync config ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long the server may take to tell of mlflow:ID.' -x
 complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
@@ -241,14 +250,15 @@ complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
 complete -c trk -n '__trk_in ls' -l columns -d 'Such as name,metrics.f1,params.lr,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
 complete -c trk -n '__trk_in ls' -l deleted -d 'The deleted ones, from the journal alone.'
 complete -c trk -n '__trk_in history' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
-complete -c trk -n '__trk_in artifacts' -l path -d 'ls: this folder or file only.' -x -k -a '(__trk_values one artifact)'
+complete -c trk -n '__trk_in artifacts' -l path -d 'ls: this folder or file only.' -x -k -a '(__trk_values one own-artifact+artifact)'
 complete -c trk -n '__trk_in artifacts' -l type -d 'ls: artifacts of this type only.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
 complete -c trk -n '__trk_in artifacts' -l history -d 'ls: also what was at a path before (in the journal).'
-complete -c trk -n '__trk_in artifacts' -l row -d 'get: what this row put there.' -x
-complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, the name of a single file, or - .' -r -F
+complete -c trk -n '__trk_in artifacts' -l row -d 'get: what row N of the run put there: n in ls --history.' -x
+complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, the name of a single file (a table also as .csv, .tsv, .jsonl), or - .' -r -F
 complete -c trk -n '__trk_in artifacts' -l force -d 'get: replace files that are there.'
 complete -c trk -n '__trk_in artifacts' -l timeout -d 'How long to wait; ls 30, get 3600.' -x
-complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in artifacts' -l quiet -s q -d 'ls: print paths only. get: no talk.'
+complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run+best-of)'
 complete -c trk -n '__trk_in compare' -l best -d 'And the N best runs by --metric.' -x
 complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
@@ -259,7 +269,7 @@ complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflo
 complete -c trk -n '__trk_in config' -l origin -d 'Say where each setting comes from.'
 complete -c trk -n '__trk_in doctor' -l timeout -d 'How long all the checks together may take.' -x
 complete -c trk -n '__trk_in doctor' -l quiet -s q -d 'Only what is not as it should be; no talk.'
-complete -c trk -n '__trk_in ui' -l host -d 'Where to listen.' -x
+complete -c trk -n '__trk_in ui' -l host -d 'Where to listen, for a database: 127.0.0.1.' -x
 complete -c trk -n '__trk_in ui' -l port -d 'Left out: 5000, or a free one.' -x
 complete -c trk -n '__trk_in ui' -l open -d 'Open it in the browser.'
 complete -c trk -n '__trk_in ui' -l timeout -d 'How long MLflow may take to start.' -x
@@ -284,7 +294,7 @@ complete -c trk -n '__trk_at log-artifact 1 more' -F
 complete -c trk -n '__trk_at show 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
-complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one artifact+run)'
+complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+artifact+run)'
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'

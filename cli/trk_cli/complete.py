@@ -6,7 +6,7 @@ code is 0: somebody is typing. As light as a log command: no Typer, no json.
 
 from __future__ import annotations
 
-from trk import session
+from trk import session, settings
 from trk.journal import words
 from trk.journal.select import HANDLES
 from trk_cli import output
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 KEYS = ("metric", "param", "tag", "experiment", "artifact")
 RUNS = ("run", "open-run", "ended-run", "deleted-run")
 COLUMN = "column"  # metrics.KEY, params.KEY, tags.KEY
-KINDS = (*KEYS, *RUNS, COLUMN)
+BEST = "best-of"  # best:KEY, as a baseline
+OWN = "own-artifact"  # of the run that TRK_RUN names, which the scripts set to --run's; else of the active one
+KINDS = (*KEYS, *RUNS, COLUMN, BEST, OWN)
 
 _LONGEST = 250  # characters, as of every name of trk
 _TOLD = 40  # characters of a name in a description
@@ -36,18 +38,30 @@ def answer(asked: Sequence[str]) -> int:
         kinds, prefix = asked
         folder = session.find_folder()
         if folder is not None:
-            output.emit("".join(_lines(f"{folder}/{session.JOURNAL}", kinds, prefix)[: words.MOST]))
+            output.emit("".join(_lines(folder, kinds, prefix)[: words.MOST]))
     except Exception:  # noqa: BLE001 - somebody is typing: an error's text would stand in the middle of their line
         return 0
     return 0
 
 
-def _lines(path: str, kinds: str, prefix: str) -> list[str]:
-    lines = []
+def _lines(folder: str, kinds: str, prefix: str) -> list[str]:
+    path = f"{folder}/{session.JOURNAL}"
+    lines: dict[str, None] = {}
     for kind in kinds.split("+"):
-        found = _runs(path, kind, prefix) if kind in RUNS else _keys(path, kind, prefix)
-        lines += [f"{word}\t{told}\n" if told else f"{word}\n" for word, told in found if _is_plain(word)]
-    return lines
+        if kind == OWN:
+            found = _own(path, folder, prefix)
+        else:
+            found = _runs(path, kind, prefix) if kind in RUNS else _keys(path, kind, prefix)
+        lines |= {f"{word}\t{told}\n" if told else f"{word}\n": None for word, told in found if _is_plain(word)}
+    return list(lines)
+
+
+def _own(path: str, folder: str, prefix: str) -> Words:
+    run = settings.env("TRK_RUN")
+    if run in (None, "@"):
+        run = next(reversed(session.load(folder)["active"]), None)
+    if run is not None:
+        yield from ((word, "") for word in words.own_artifacts(path, run, prefix))
 
 
 def _is_plain(word: str) -> bool:
@@ -55,12 +69,14 @@ def _is_plain(word: str) -> bool:
     return word.isprintable() and 0 < len(word) <= _LONGEST
 
 
+_HEADED = {COLUMN: {f"{kind}s.": kind for kind in ("metric", "param", "tag")}, BEST: {"best:": "metric"}}
+
+
 def _keys(path: str, kind: str, prefix: str) -> Words:
-    if kind != COLUMN:
+    if kind not in _HEADED:
         yield from ((key, "") for key in words.keys(path, kind, prefix))
         return
-    for each in ("metric", "param", "tag"):
-        head = f"{each}s."
+    for head, each in _HEADED[kind].items():
         if prefix.startswith(head) or head.startswith(prefix):
             yield from ((head + key, "") for key in words.keys(path, each, prefix[len(head) :]))
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from trk.errors import UsageError
 from trk.rules import parse_number
 from trk_cli.forms import escape, iso, number
-from trk_cli.results import Cell, Listing
+from trk_cli.results import Cell, Listing, Seconds
 
 _GAP = 2  # spaces between columns of a table
 _NARROW = 10  # a column of text is folded to this, and no further, before another is left out
@@ -40,10 +40,15 @@ def exact(cell: Cell) -> str:
     return str(iso(cell))
 
 
+def in_full(cell: Cell) -> str:
+    """A cell for people, with nothing cut short: as `exact`, and a duration with its unit."""
+    return f"{exact(cell)} s" if isinstance(cell, Seconds) else exact(cell)
+
+
 def short(cell: Cell) -> str:
     """A cell for people: up to six significant digits, times to the minute, on one line."""
     if isinstance(cell, float) and cell - cell == 0:
-        return f"{cell:.6g}"
+        return f"{cell:.6g} s" if isinstance(cell, Seconds) else f"{cell:.6g}"
     if isinstance(cell, datetime):
         return str(iso(cell)).replace("T", " ")[:16] + "Z"
     text = exact(cell)
@@ -98,7 +103,7 @@ def markdown(listing: Listing) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    return markdown_text(exact(cell)) if isinstance(cell, str) else exact(cell)
+    return markdown_text(cell) if isinstance(cell, str) else in_full(cell)
 
 
 def markdown_text(text: str) -> str:

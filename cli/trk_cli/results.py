@@ -13,6 +13,12 @@ Cell = str | int | float | datetime | None
 """A value in a listing. Numbers and times are given as they are: each format writes them its own way."""
 
 
+class Seconds(float):
+    """A duration. Tables and Markdown show it with its unit; for machines it is the number alone."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for."""

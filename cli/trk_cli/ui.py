@@ -12,7 +12,7 @@ from typing import Any
 from trk import config, session, tracker
 from trk.backends import _mlflow_ui as mlflow_ui
 from trk.errors import BackendError
-from trk.journal import read
+from trk.journal import lifecycle, read
 from trk.run import Run
 from trk_cli import output
 from trk_cli.commands import options
@@ -27,7 +27,7 @@ _ENDING = ("SIGTERM", "SIGHUP")  # a Ctrl-C raises by itself
 class Wanted:
     """How the UI is wanted: where it listens, how long MLflow may take to start, and what is said."""
 
-    host: str
+    host: str | None
     port: int | None
     timeout: float
     open: bool = False
@@ -58,6 +58,9 @@ def show_ui(run: str | None, wanted: Wanted) -> int:
         output.talk("not all of the run is delivered yet: trk sync", quiet=wanted.quiet)
     if not mlflow_ui.is_server(what.uri):
         return _serve(what, wanted)
+    unused = [flag for flag, given in (("--host", wanted.host), ("--port", wanted.port)) if given is not None]
+    if unused:
+        output.warn(f"{' and '.join(unused)} not used: {what.uri} is a server, with an address of its own")
     _tell(_page_there(what, min(wanted.timeout, PAGE_TIMEOUT_S)), wanted)
     return 0
 
@@ -78,18 +81,16 @@ def _run(named: str | None) -> Run | None:
     if named is not None:
         return tracker.need_run(named)
     found = tracker.active_run()
-    return found if found is not None and found.status == "RUNNING" else None
+    return found if found is not None and lifecycle.is_open(found.journal, found.id) else None
 
 
 def _page_there(what: _Shown, timeout: float) -> str:
-    """The page of what is shown, on a server that runs already."""
-    if what.url is not None:
-        return what.url
+    """The page of what is shown, on a server that runs already, or did."""
     try:
         return mlflow_ui.page(what.uri, what.experiment, what.remote_id, timeout)
     except BackendError as error:
         output.warn(error.message)
-        return what.uri
+        return what.url or what.uri
 
 
 def _tell(address: str, wanted: Wanted) -> None:
@@ -104,13 +105,14 @@ def _tell(address: str, wanted: Wanted) -> None:
 def _serve(what: _Shown, wanted: Wanted) -> int:
     """Run MLflow's UI until it ends, or is told to; returns the exit code."""
     mlflow_ui.check(what.target)
-    port = mlflow_ui.port_for(wanted.host, wanted.port)
-    if wanted.host not in LOOPBACK:
-        output.warn(f"whoever reaches {wanted.host} can read and change these runs: MLflow's UI asks for no password")
+    host = LOOPBACK[0] if wanted.host is None else wanted.host
+    port = mlflow_ui.port_for(host, wanted.port)
+    if host not in LOOPBACK:
+        output.warn(f"whoever reaches {host} can read and change these runs: MLflow's UI asks for no password")
     output.talk(f"starting MLflow's UI on {what.uri} …", quiet=wanted.quiet)
     say = None if wanted.quiet else output.talk
     try:
-        with _told_to_end(), mlflow_ui.Server(what.target, wanted.host, port, say) as server:
+        with _told_to_end(), mlflow_ui.Server(what.target, host, port, say) as server:
             server.wait_until_ready(wanted.timeout)
             _tell(_page_here(server.url, what), wanted)
             output.talk("Ctrl-C ends it", quiet=wanted.quiet)

@@ -112,7 +112,13 @@ def test_the_handle_names_the_run_for_every_command(
     monkeypatch.setenv("TRK_RUN", handle)
     assert call("set-tag", "stage", "dev").code == 0
     assert call("end", "-q").code == 0
-    assert call("delete", handle).code == call("resume", handle).code == 7
+    resumed = call("resume", handle)
+    assert (resumed.code, resumed.err) == (
+        7,
+        f"trk: run {attached} belongs to another program (trk attach {attached})\n",
+    )
+    assert call("delete", handle, "-q").code == 0
+    assert call("log-metric", "f1", "1", "--run", handle).code == 7
 
 
 def test_a_handle_that_is_not_known_here_says_how_to_attach(call: Any, open_run: str, remote_id: str) -> None:
@@ -173,3 +179,48 @@ def test_a_script_traps_its_end_as_ever(attached: str, owner: Any, remote_id: st
     done = command("end", "--exit-code", "0", "-q", "--strict")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert owner.get_metric_history(remote_id, "f1")[-1].value == 0.9
+
+
+def test_the_owners_param_is_an_error_at_once(call: Any, owner: Any, remote_id: str) -> None:
+    owner.log_param(remote_id, "x", "y")
+    assert call("attach", f"mlflow:{remote_id}").code == 0
+    done = call("log-param", "x", "z")
+    assert done.code == 7
+    assert "param x is already 'y' in this run and can't become 'z'" in done.err
+    assert call("log-param", "x", "z", "--if-exists", "suffix").code == 0
+    assert call("end", "--strict", "-q").code == 0
+
+
+def test_the_owners_end_is_seen_at_the_next_end(call: Any, attached: str, owner: Any, remote_id: str) -> None:
+    owner.set_terminated(remote_id)
+    done = call("end", "--json")
+    assert json.loads(done.out)["runs"][0]["status"] == "FINISHED"
+    assert done.err == f"run theirs ({attached}) belongs to another program, which has ended it (FINISHED)\n"
+    (listed,) = json.loads(call("ls", "--source", "local", "--json").out)
+    assert (listed["run_id"], listed["status"]) == (attached, "FINISHED")
+    assert listed["duration_s"] is not None
+
+
+def test_deleting_it_says_what_becomes_of_it(call: Any, attached: str, owner: Any, remote_id: str) -> None:
+    call("log-metric", "f1", "0.6")
+    done = call("delete", "theirs")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.splitlines() == [
+        f"run theirs ({attached}) deleted here; mlflow:{remote_id} belongs to another program and stays as it is",
+        "1 of 1 rows were never delivered to mlflow: they stay in the journal, and wait for delivery again after "
+        f"trk restore {attached}",
+    ]
+    assert call("sync").err == "nothing is pending\n"
+    status = call("status", "--run", attached)
+    assert f"RUNNING, deleted (trk restore {attached})\n" in status.err
+    assert json.loads(call("status", "--run", attached, "--json").out)["deleted"] is True
+    back = call("restore", "theirs", "--no-wait")
+    assert back.err.splitlines() == [
+        f"run theirs ({attached}) restored here; mlflow:{remote_id} belongs to another program and stays as it is",
+        "1 of 1 rows wait for delivery to mlflow: trk sync",
+    ]
+    assert json.loads(call("status", "--run", attached, "--json").out)["deleted"] is False
+    assert call("sync", "--strict").code == 0
+    assert owner.get_metric_history(remote_id, "f1")[-1].value == 0.6
+    told = " ".join(call("delete", "--help").out.split())
+    assert "the attachment alone is deleted here" in told

@@ -109,6 +109,20 @@ def test_without_a_direction_there_is_a_difference_and_no_verdict(call: Call) ->
     assert "| metric | words | NaN | 2.0 |" in shown
 
 
+def test_the_same_is_the_same_in_every_format_whatever_is_better(call: Call) -> None:
+    base = ended("base", {"tokens": 2.0, "f1": 0.5, "words": float("nan")})
+    one = ended("one", {"tokens": 2.0, "f1": 0.5, "words": float("nan")})
+    words = ("compare", "one", "--baseline", "base", "--all")
+    found = json.loads(call(*words, "--json").out)["metrics"]
+    assert [found[key]["verdict"] for key in ("tokens", "f1", "words")] == [{one: "same"}] * 3
+    assert found["tokens"]["mode"] is None
+    assert cells(call(*words).out)["verdict", "tokens"] == ["", "same"]
+    assert "2.0 (same)" in call(*words, "--format", "markdown").out
+    assert "2 (same)" in call(*words, "--format", "table").out
+    assert call(*words, "--field", f"metrics.tokens.verdict.{one}").out == "same\n"
+    assert base not in found["tokens"]["verdict"]
+
+
 def test_nothing_differs_is_said(call: Call) -> None:
     for name in ("one", "two"):
         ended(name, {"f1": 0.5}, lr=0.1)

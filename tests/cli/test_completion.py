@@ -164,6 +164,39 @@ def test_names_come_newest_first_and_begin_with_what_is_typed(call: Call) -> Non
     assert words(call, "metric+tag", "t O") == ["t Other"]
 
 
+def test_the_best_by_a_metric_is_offered_as_a_baseline(call: Call) -> None:
+    with trk.start("bestow") as run:
+        run.log_metrics({"f1": 1, "val/loss": 1})
+    (baseline,) = (
+        option.values for verb in completion.verbs(app.app) for option in verb.options if "--baseline" in option.names
+    )
+    assert baseline is not None
+    assert words(call, baseline.ask, "best:") == ["best:f1", "best:val/loss"]
+    assert words(call, baseline.ask, "best:v") == ["best:val/loss"]
+    assert words(call, baseline.ask, "best") == ["bestow", "best:f1", "best:val/loss"]
+    assert words(call, baseline.ask, "tag:") == []
+
+
+def test_what_the_run_has_is_offered_first_by_name_and_by_path(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("older", "newer"):
+        with trk.start(name) as run:
+            run.log_text("x", f"note {name}")
+            run.log_dict({"a": 1}, "dir/both.json")
+    assert call("start", "active", "-q").code == 0
+    assert call("log-text", "--text", "x", "--name", "mine").code == 0
+    assert words(call, "own-artifact+artifact")[:2] == ["mine", "mine.txt"]
+    assert words(call, "own-artifact+artifact", "note") == ["note newer.txt", "note older.txt"]
+    for named in ("older", "@last"):
+        monkeypatch.setenv("TRK_RUN", named)
+        own = "older" if named == "older" else "newer"
+        assert words(call, "own-artifact") == [f"note {own}", "dir/both.json", f"note {own}.txt"]
+        assert words(call, "own-artifact+artifact", "dir") == ["dir/both.json"]  # once
+    monkeypatch.setenv("TRK_RUN", "nobody")
+    assert words(call, "own-artifact") == []
+    (places,) = (verb.places for verb in completion.verbs(app.app) if verb.name == "artifacts")
+    assert places[1].values.ask == "own-artifact+artifact+run"
+
+
 def test_runs_are_offered_by_their_state(call: Call) -> None:
     open_run, ended = trk.start("open"), trk.start("ended")
     ended.finish("FAILED")

@@ -31,6 +31,8 @@ import sys, trk
 for name in sys.argv[1:]:
     with trk.start(name, experiment="my exp", params={"lr": 1, "a:b": 2}, tags={"stage": "dev"}) as run:
         run.log_metrics({"f1": 1, "val/loss": 2, "we ird:k": 3})
+        for note in {"baseline": ["note"], "it's": ["zeta"]}.get(name, []):
+            run.log_table(note, {"a": [1]})
 """
 
 # Answers completions as the command does; what else it is called with is written down, one word a line.
@@ -222,6 +224,10 @@ LINES = [
     ("trk show --run=tw\t", ["show", "--run=two words"]),
     ("trk show --run tw\t", ["show", "--run", "two words"]),
     ("trk show --run=col:o\t", ["show", "--run=col:on"]),
+    ("trk compare a --baseline best:va\t", ["compare", "a", "--baseline", "best:val/loss"]),
+    ("trk compare a --baseline=best:f\t", ["compare", "a", "--baseline=best:f1"]),
+    ("trk artifacts get --run base\t no\t", ["artifacts", "get", "--run", "baseline", "note"]),
+    ("trk artifacts get --run=it\\'s ze\t", ["artifacts", "get", "--run=it's", "zeta"]),  # not zeta.json
     ("trk compare bas\t tw\t", ["compare", "baseline", "two words"]),
     # keys
     ("trk history f1 va\t", ["history", "f1", "val/loss"]),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import trk
-from servers.mlflow_server import closed_port
+from servers.mlflow_server import MlflowServer, closed_port
 
 mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
 
@@ -89,7 +90,11 @@ def test_a_deleted_run_takes_nothing_and_nobody(call: Any, ended_run: str) -> No
         assert (done.code, done.err) == (7, f"trk: run {ended_run} is deleted (trk restore {ended_run})\n")
     for words in (("log-metric", "f1", "1"), ("log-param", "lr", "1"), ("set-tag", "a", "b"), ("end",)):
         assert call(*words, "--run", ended_run).code == 7
-    assert call("status", "--run", ended_run).code == 0  # what is delivered of it can be asked
+    status = call("status", "--run", ended_run)  # what is delivered of it can be asked
+    assert (status.code, "FINISHED, deleted (trk restore" in status.err) == (0, True)
+    assert call("status", "--run", ended_run, "--field", "deleted").out == "true\n"
+    call("restore", "one")
+    assert call("status", "--run", ended_run, "--field", "deleted").out == "false\n"
 
 
 @mlflow
@@ -124,3 +129,47 @@ def test_an_outage_is_a_warning_and_an_error_under_strict(call: Any, monkeypatch
         assert json.loads(strict.out)["runs"][0]["deleted"] is False
         gone = call("delete", f"mlflow:{'0' * 32}", "--json", "--timeout", "1")
         assert (gone.code, json.loads(gone.err)["error"]["code"]) == (1, "source_unavailable")
+
+
+@mlflow
+@pytest.mark.mlflow
+def test_what_was_so_already_is_looked_at_where_it_was_delivered(
+    call: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("TRK_BACKENDS", "mlflow")
+    run = trk.start("one")
+    remote_id = run.end(timeout=60).backends["mlflow"].run_id
+    was_not = f"run one ({run.id}) was not deleted\n"
+    assert call("restore", "one").err == was_not
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client.delete_run(remote_id)
+    assert call("restore", "one", "--no-wait").err == was_not
+    assert client.get_run(remote_id).info.lifecycle_stage == "deleted"
+    assert call("restore", "one", "--strict").err == f"{was_not}mlflow: restored: it had been deleted there alone\n"
+    assert client.get_run(remote_id).info.lifecycle_stage == "active"
+    call("delete", "one", "-q")
+    client.restore_run(remote_id)
+    was = f"run one ({run.id}) was deleted already\n"
+    assert call("delete", run.id).err == f"{was}mlflow: deleted: it had been restored there alone\n"
+    assert client.get_run(remote_id).info.lifecycle_stage == "deleted"
+    assert call("delete", run.id).err == was
+
+
+@mlflow
+@pytest.mark.mlflow
+def test_a_server_that_can_not_be_asked_is_not_said_to_have_it_restored(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRK_BACKENDS", "mlflow")
+    with MlflowServer(tmp_path / "server") as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        run = trk.start("one")
+        run.end(timeout=60, strict=True)
+    done = call("restore", "one", "--timeout", "2")
+    assert done.code == 0
+    first, second = done.err.splitlines()
+    assert first == f"run one ({run.id}) was not deleted"
+    assert second.startswith(f"trk: warning: mlflow could not be asked whether {run.id} is deleted there: ")
+    assert call("restore", "one", "--timeout", "2", "--strict").code == 6

@@ -30,10 +30,13 @@ def test_json_is_a_list_of_checks(call: Any, open_run: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "plain", "tsv", "csv", "markdown"])
-def test_every_format_says_the_state_in_words(call: Any, open_run: str, form: str) -> None:
+def test_every_format_says_the_state_in_words(
+    call: Any, open_run: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no path is folded, however long it is here
     done = call("doctor", "--format", form)
     assert done.code == 0
-    assert "journal.db: 1 runs, 1 open" in done.out.replace("\\_", "_")
+    assert "journal.db: 1 run, 1 open" in done.out.replace("\\_", "_")
     assert "\x1b" not in done.out
     if form == "csv":
         rows = list(csv.reader(io.StringIO(done.out)))

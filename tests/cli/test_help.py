@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -23,6 +24,7 @@ FIRST = {
     "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
     "artifacts": "trk log-artifact model.pkl --name classifier --type model -q",
 }
+LOG_VERBS = {verb for verb in tokens.VERBS if verb.startswith(("log-", "set-", "delete-t", "define-"))}  # as one there
 ELSEWHERE = {"demo": "tests/demo runs it", "ui": "tests/cli/test_ui.py runs it"}
 
 
@@ -85,6 +87,42 @@ def test_the_exit_codes_of_the_errors_are_in_the_help() -> None:
     assert (table["0"], table["1"], table["2"], table["130"]) == ("ok", "failure", "usage", "interrupted")
 
 
+def test_help_on_a_verb_names_its_own_help(call: Any) -> None:
+    for verb in tokens.VERBS:
+        done = call("help", verb)
+        assert (done.code, done.out) == (4, "")
+        assert f"(trk {verb} --help)" in done.err
+
+
+def test_every_verb_that_prints_json_is_on_the_page_about_it() -> None:
+    page = (manage.HELP / "json.md").read_text(encoding="utf-8")
+    told = " ".join(re.findall(r"`([^`\n]*)`", page))
+    for verb in tokens.VERBS:
+        if "--json" in tokens.table(verb) and verb not in LOG_VERBS:
+            assert re.search(rf"\b{verb}\b", told), verb
+    for shown in ("trk status --json", "`--run`", "trk artifacts ls --json", "trk artifacts get --json", "--deleted"):
+        assert shown in page
+
+
+def test_the_page_about_json_says_what_is_printed(call: Any, open_run: str) -> None:
+    page = (manage.HELP / "json.md").read_text(encoding="utf-8")
+    assert call("log-text", "--text", "x", "--name", "note").code == 0
+    (one,) = json.loads(call("artifacts", "ls", "--json").out)
+    (check, *_) = json.loads(call("doctor", "--json").out)
+    assert call("end", "-q").code == 0
+    deleted = json.loads(call("delete", "@last", "--json", "-q").out)["runs"][0]
+    for form in (one, check, deleted):
+        pattern = ".*?".join(f'"{key}": ' for key in form)
+        assert re.search(pattern, page, re.DOTALL), list(form)
+
+
+def test_every_exit_code_says_what_it_is_for() -> None:
+    page = (manage.HELP / "exit-codes.md").read_text(encoding="utf-8")
+    lines = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if re.match(r"\| \d+ ", line)}
+    assert "artifact" in lines["4"]
+    assert "trk doctor" in lines["1"]
+
+
 @pytest.fixture
 def prepared(call: Any, project: Path) -> Path:
     for line in (
@@ -132,3 +170,21 @@ def test_the_commands_in_the_page_on_sessions_run(tmp_path: Path) -> None:
         folder.mkdir()
         code, said = in_bash(block, folder)
         assert code == 0, (block, said)
+
+
+def test_the_commands_in_the_readme_run_one_block_after_the_other(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = [
+        block for block in re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL) if "pip" not in block
+    ]
+    assert len(blocks) >= 5
+    folder = tmp_path / "readme"
+    (folder / "plots").mkdir(parents=True)
+    for name, content in {"sample.png": PNG, "roc.svg": b"<svg/>", "model.pkl": b"weights", "plots/a.png": PNG}.items():
+        (folder / name).write_bytes(content)
+    for block in blocks:
+        code, said = in_bash(block, folder)
+        assert (code, "trk: " in said) == (0, False), (block, said)
+    assert (folder / "losses.csv").read_text() == "epoch,loss\n1,0.52\n"
+    assert (folder / "models" / "classifier" / "model.pkl").read_bytes() == b"weights"
+    assert (folder / "everything" / "results" / "plots" / "a.png").read_bytes() == PNG

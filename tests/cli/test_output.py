@@ -19,11 +19,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+import trk
+from cli.conftest import Call
+from helpers import child_environment, program
+from helpers import trk as trk_command
 from trk.errors import Conflict, NotFound, TrkError, UsageError
 from trk.records import Best, BestRun, Delivery, MetricPoint, Rejection, RunRecord, Status
 from trk.rules import parse_number
 from trk_cli import forms, output, render
 from trk_cli.output import Column, Listing, OutputOptions, Single, Text, show
+from trk_cli.results import Seconds
 
 ROOT = Path(__file__).parents[2]
 RUN_ID = "01k0abcdefghjkmnpqrstvwxyz"
@@ -507,3 +512,116 @@ def test_nothing_that_acts_reaches_a_stream(capsys: pytest.CaptureFixture[str], 
     assert not [char for char in acting(captured.out + captured.err) if char != "\t"]
     if way in ("warn", "error", "json"):
         assert captured.err.count("\n") == 1
+
+
+# ---- what people read
+
+
+def test_a_duration_has_its_unit_where_people_read_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Listing(["run", "duration"], [["a", Seconds(3.5)], ["b", None], ["c", Seconds(61)]])
+    assert render.table(listing, width=80, terminal=False)[0].split() == [
+        "run",
+        "duration",
+        "a",
+        "3.5",
+        "s",
+        "b",
+        "c",
+        "61",
+        "s",
+    ]
+    assert "| a | 3.5 s |" in render.markdown(listing)
+    assert "| c | 61.0 s |" in render.markdown(listing)
+    for text in (render.csv(listing), render.tsv(listing), render.plain(listing)):
+        assert [re.split("[,\t]", line)[1] for line in text.splitlines()] == ["duration", "3.5", "", "61.0"]
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("one", "two"):
+        with trk.start(name) as run:
+            run.log_metric("f1", 1)
+    for words in (["ls"], ["ls", "--columns", "name,duration"], ["show", "one"], ["compare", "one", "two", "--all"]):
+        for format in ("table", "markdown"):  # noqa: A001 - the flag
+            assert re.search(r"(?<![\d.])\d+(\.\d+)? s\b", call(*words, "--format", format).out), (words, format)
+        for format in ("plain", "csv", "tsv", "json"):  # noqa: A001
+            assert not re.search(r"\d s\b", call(*words, "--format", format).out), (words, format)
+    assert not re.search(r"\d s\b", call("ls", "--columns", "duration_s", "--format", "table").out)
+
+
+def test_one_thing_is_one_thing(call: Call, project: Path) -> None:
+    (project / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    with trk.start("one") as run:
+        run.log_table("t", [{"a": 1}])
+        run.log_text("x", "note")
+        run.log_text("xy", "longer")
+        run.log_image("a.png", "samples", step=0)
+        assert call("log-artifact", "--reference", "s3://bucket/set", "--name", "set", "--run", run.id).code == 0
+    told = call("show", "one").out
+    for found in ("t.json\t1 row\t", "note.txt\t1 byte\t", "longer.txt\t2 bytes\t", "samples\t1 image\t"):
+        assert found in told
+
+
+# ---- hints are commands that work
+
+
+def pasted(said: str) -> subprocess.CompletedProcess[str]:
+    """What the hint of an error line does in a shell that stops at the first failure."""
+    hint = said[said.rindex(" (") + 2 :].strip().removesuffix(")").removeprefix("keep it and start a new one: ")
+    found = f'trk() {{ "{sys.executable}" -P -m trk_cli "$@"; }}\n'
+    return subprocess.run(
+        ["bash", "-ec", found + hint.replace("; ", " && ")], env=child_environment(), capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "log"), [(True, False), (False, False), (False, True)], ids=["the head", "the middle", "beside a log"]
+)
+def test_the_hint_of_a_damaged_journal_names_what_is_there(
+    head: bool, log: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "it's here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    code = "import os, trk\nrun = trk.start('old')\n[run.log_param(f'p{n}', 'x' * 2_000) for n in range(60)]\n"
+    program(code + ("run.journal.checkpoint(); run.set_tag('a', 'b'); os._exit(0)" if log else "run.finish()"))
+    journal = place / ".trk" / "journal.db"
+    content = journal.read_bytes()
+    half = len(content) // 2
+    journal.write_bytes(b"no database" + content[11:] if head else content[:half] + b"\xff" * (len(content) - half))
+    said = trk_command("ls", "--source", "local").stderr
+    assert "is damaged" in said
+    assert ("-wal" in said) == (place / ".trk" / "journal.db-wal").exists()
+    done = pasted(said)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not journal.exists()
+    assert (place / ".trk" / "journal.db.broken").exists()
+    assert trk_command("start", "new", "-q").returncode == 0
+
+
+def test_the_hint_of_a_deleted_run_restores_it(call: Call) -> None:
+    with trk.start("one") as run:
+        run.log_metric("f1", 1)
+    trk.delete(run)
+    for words in (["log-metric", "f1", "1"], ["set-tag", "a", "b"], ["resume"]):
+        done = call(*words, *(["--run"] if words != ["resume"] else []), run.id)
+        assert (done.code, done.err) == (7, f"trk: run {run.id} is deleted (trk restore {run.id})\n")
+    assert pasted(done.err).returncode == 0
+    done = call("log-metric", "f1", "1", "--run", run.id)
+    assert done.err == f"trk: run {run.id} has ended (FINISHED) (trk resume {run.id})\n"
+    assert pasted(done.err).returncode == 0
+    assert call("log-metric", "f1", "1", "--run", run.id).code == 0
+
+
+def test_two_formats_are_refused_with_a_hint(call: Call) -> None:
+    done = call("ls", "--json", "--format", "table")
+    assert (done.code, done.out) == (2, "")
+    assert json.loads(done.err)["error"]["hint"] == "--json is --format json"
+
+
+def test_one_row_is_one_row_in_warnings_and_checks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRK_BACKENDS", "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert call("start", "one", "-q").code == 0
+    said = [call(*words) for words in (["end", "--timeout", "0"], ["status"], ["ls", "--source", "local"], ["doctor"])]
+    for done in said:
+        assert not re.search(r"\b1 (rows|runs|checks|ended runs|other ended runs)\b", done.out + done.err)
+    assert "1 run, 0 open" in said[-1].out

@@ -225,4 +225,4 @@ def test_status_without_a_run_tells_what_is_pending(call: Call, monkeypatch: pyt
     call("end", "--no-wait")
     done = call("status")
     assert done.code == 3
-    assert "2 rows of 1 ended runs are pending" in done.err
+    assert "2 rows of 1 ended run are pending" in done.err

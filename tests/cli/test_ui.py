@@ -18,7 +18,7 @@ import pytest
 
 import helpers
 from helpers import COMMAND, child_environment, until
-from servers.mlflow_server import MlflowServer, closed_port, free_port
+from servers.mlflow_server import FaultServer, MlflowServer, closed_port, free_port, http_answer
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 START_WITHIN_S = 120
@@ -282,6 +282,45 @@ def test_a_server_that_does_not_answer_is_named_all_the_same(call: Any, monkeypa
         done = call("ui")
     assert (done.code, done.out) == (0, f"{url}\n")
     assert "connection refused" in done.err
+
+
+@real
+def test_a_server_that_has_died_is_warned_of_even_when_the_page_is_known(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRK_BACKENDS", "mlflow")
+    with MlflowServer(tmp_path / "server") as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        call("start", "one", "-q")
+        assert call("sync", "--strict").code == 0
+        known = call("ui", "-q")
+        assert (known.code, known.err) == (0, "")
+    gone = call("ui", "-q")
+    assert (gone.code, gone.out) == (0, known.out)
+    assert "/runs/" in gone.out
+    assert "connection refused" in gone.err
+
+
+def test_without_a_run_or_an_experiment_the_server_is_asked_too(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port() as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        done = call("ui")
+    assert (done.code, done.out) == (0, f"{url}\n")
+    assert "connection refused" in done.err
+    with FaultServer(http_answer(404, "nothing here")) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        done = call("ui")
+    assert "there is no MLflow server at this address" in done.err
+
+
+def test_where_to_listen_is_not_for_a_server_that_runs(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port() as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        done = call("ui", "--port", "5001", "--host", "127.0.0.1")
+    assert (done.code, done.out) == (0, f"{url}\n")
+    assert done.err.splitlines()[0] == (
+        f"trk: warning: --host and --port not used: {url} is a server, with an address of its own"
+    )
 
 
 def test_what_has_a_ui_of_its_own_is_exit_2(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:

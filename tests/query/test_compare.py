@@ -121,7 +121,7 @@ def test_the_baseline_comes_first_and_the_others_are_measured_against_it() -> No
     assert f1.relative == {one.id: 0.5, two.id: -0.5}
     assert f1.verdict == {one.id: "better", two.id: "worse"}
     assert (loss.delta, loss.relative, loss.verdict) == ({one.id: 0.25}, {one.id: 1.0}, {one.id: "worse"})
-    assert (tokens.delta, tokens.verdict) == ({one.id: -2.0, two.id: 0.0}, {})
+    assert (tokens.delta, tokens.verdict) == ({one.id: -2.0, two.id: 0.0}, {two.id: "same"})  # no direction is needed
     assert acc.verdict == {one.id: "same", two.id: "same"}
     assert acc.values[base.id] == 0.5
 
@@ -178,7 +178,8 @@ def test_relative_is_a_finite_number_or_nothing(
 def test_a_verdict_knows_the_direction_and_that_nan_never_wins(
     value: float, base: float, up: str | None, down: str | None
 ) -> None:
-    assert (judged(value, base, "max"), judged(value, base, "min"), judged(value, base, None)) == (up, down, None)
+    assert (judged(value, base, "max"), judged(value, base, "min")) == (up, down)
+    assert judged(value, base, None) == ("same" if up == "same" else None)
 
 
 def test_a_defined_direction_counts_more_than_the_name() -> None:

@@ -310,7 +310,7 @@ def test_a_source_that_is_down_is_an_error_with_a_way_out(monkeypatch: pytest.Mo
             assert time.monotonic() - begun < 5
             assert (raised.value.code, raised.value.exit_code) == ("source_unavailable", 1)
             assert "--source local" in str(raised.value.hint)
-        assert said == ["mlflow does not have everything yet: 1 rows of 1 runs are pending (trk sync)"] * 4
+        assert said == ["mlflow lacks 1 row of 1 run, still pending (trk sync)"] * 4
         assert trk.best("f1", source="local").runs[0].best.value == 0.5
 
 

@@ -158,14 +158,183 @@ def test_nothing_of_trk_ever_ends_it(owner: Owner) -> None:
     assert (run.status, owner.run.info.status) == ("RUNNING", "RUNNING")
 
 
-@pytest.mark.parametrize("change", [trk.delete, trk.restore])
-def test_it_is_neither_deleted_nor_restored(owner: Owner, change: Any) -> None:
+def test_the_owners_params_can_not_become_others_here_either(owner: Owner) -> None:
+    owner.client.log_param(owner.id, "x", "y")
     run = trk.attach(owner.handle)
-    for named in (run, run.id, owner.handle):
-        with pytest.raises(Conflict, match="belongs to another program") as caught:
-            change(named)
-        assert owner.handle in (caught.value.hint or "")
+    with pytest.raises(Conflict, match="param x is already 'y'"):
+        run.log_param("x", "z")
+    assert run.log_param("x", "y") is None
+    assert run.log_param("x", "z", if_exists="keep") is None
+    assert run.log_param("x", "z", if_exists="suffix") == 1
+    owner.client.log_param(owner.id, "later", "1")
+    run = trk.attach(owner.handle)
+    with pytest.raises(Conflict, match="param later is already '1'"):
+        run.log_param("later", 2)
+    assert run.record.params == {"later": "1", "x": "y", "x_2": "z"}
+    assert run.end(strict=True).backends["mlflow"].rejected == 0
+    assert owner.run.data.params == {"later": "1", "x": "y", "x_2": "z"}
+
+
+def test_the_owners_tags_are_shown_and_those_that_are_set_here_stay(owner: Owner) -> None:
+    for key in ("stage", "theirs", "gone"):
+        owner.client.set_tag(owner.id, key, "first")
+    run = trk.attach(owner.handle)
+    assert run.record.tags == {"gone": "first", "stage": "first", "theirs": "first"}
+    run.set_tag("stage", "ours")
+    run.delete_tag("gone")
+    owner.client.set_tag(owner.id, "theirs", "second")
+    again = trk.attach(owner.handle)
+    assert again.record.tags == {"stage": "ours", "theirs": "second"}
+    owner.client.delete_tag(owner.id, "theirs")
+    assert again.end(strict=True).tags == {"stage": "ours"}
+    assert trk.search("tags.stage = 'ours'", source="local")[0].run_id == run.id
+
+
+def test_a_param_that_was_logged_before_the_owners_was_known_gives_way(
+    running: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner(running.url)
+    owner.client.log_param(owner.id, "x", "y")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
+    running.stop()
+    try:
+        with pytest.warns(UserWarning, match="can't be asked for"):
+            run = trk.attach(owner.handle)
+        run.log_params({"x": "z", "own": "1"})
+    finally:
+        running.start()
+    run = trk.attach(owner.handle)
+    assert run.record.params == {"own": "1", "x": "y"}
+    with pytest.raises(Conflict, match="param x is already 'y'"):
+        run.log_param("x", "z")
+    record = run.end(timeout=60)
+    assert (record.backends["mlflow"].rejected, record.backends["mlflow"].delivered) == (1, 1)
+    assert record.params == {"own": "1", "x": "y"}
+
+
+# ---- its end, which is its owner's
+
+
+def ended_ms(record: trk.RunRecord) -> int | None:
+    return None if record.end_time is None else round(record.end_time.timestamp() * 1000)
+
+
+def test_its_end_is_taken_over_when_it_is_attached_to_again(owner: Owner) -> None:
+    run = trk.attach(owner.handle)
+    assert (run.status, run.record.end_time) == ("RUNNING", None)
+    owner.client.set_terminated(owner.id, "FAILED", end_time=1_763_726_460_000)
+    with pytest.warns(UserWarning, match="has ended"):
+        run = trk.attach(owner.handle)
+    assert (run.status, run.record.duration_s) == ("FAILED", 60.0)
+    assert [record.run_id for record in trk.search(status="FAILED", source="local")] == [run.id]
+    owner.client.update_run(owner.id, status="RUNNING")
+    assert (trk.attach(owner.handle).status, run.record.end_time) == ("RUNNING", None)
+
+
+@pytest.mark.parametrize("how", ["end", "sync", "command"])
+def test_its_end_is_taken_over_when_it_was_delivered(owner: Owner, how: str) -> None:
+    run = trk.attach(owner.handle, shell_session=True)
+    run.log_metric("loss", 0.5)
+    owner.client.set_terminated(owner.id, "KILLED", end_time=1_763_726_460_000)
+    assert run.status == "RUNNING"
+    if how == "end":
+        assert run.end(strict=True).status == "KILLED"
+    elif how == "sync":
+        trk.sync(strict=True)
+    else:
+        done = command("end", "--strict")
+        assert done.returncode == 0
+        assert "belongs to another program, which has ended it (KILLED)" in done.stderr
+    assert (run.status, ended_ms(run.record)) == ("KILLED", 1_763_726_460_000)
+    assert kinds(run) == ["metric"]
+    with pytest.raises(Conflict, match="belongs to another program") as caught:
+        trk.resume(run.id)
+    assert caught.value.hint == f"trk attach {run.id}"
+    assert owner.run.info.status == "KILLED"
+
+
+def test_with_nothing_to_deliver_its_end_is_asked_for_all_the_same(owner: Owner) -> None:
+    run = trk.attach(owner.handle)
+    owner.client.set_terminated(owner.id)
+    assert run.end(wait=False).status == "RUNNING"
+    assert run.end(timeout=0).status == "RUNNING"
+    assert run.end().status == "FINISHED"
+
+
+def test_a_shell_whose_runs_owner_has_ended_it_goes_on_logging(owner: Owner) -> None:
+    run = trk.attach(owner.handle, shell_session=True)
+    owner.client.set_terminated(owner.id)
+    run.log_metric("loss", 0.5)
+    trk.sync(strict=True)
+    assert run.status == "FINISHED"
+    assert command("log-metric", "loss", "0.4").returncode == 0
+    told = json.loads(command("status", "--json").stdout)
+    assert (told["run_id"], told["status"], told["active"]) == (run.id, "FINISHED", True)
+    assert [check.state for check in trk.doctor(20) if check.name == "session"] == ["ok"]
+    with pytest.raises(Conflict, match="is active here"):
+        trk.start("other", shell_session=True)
+    with trk.start("child", nested=True, shell_session=True):
+        pass
+    assert session.active_run_id(run.folder, run.journal) == run.id
+    assert command("end", "--strict").returncode == 0
+    assert owner.points()[-2:] == [(5, 0.5), (6, 0.4)]
+    assert session.active_run_id(run.folder, run.journal) is None
+
+
+# ---- forgetting it
+
+
+def test_deleting_it_forgets_the_attachment_and_touches_nothing_there(owner: Owner) -> None:
+    run = trk.attach(owner.handle, shell_session=True)
+    run.log_metric("loss", 0.5)
+    (record,) = trk.delete(owner.handle, strict=True)
+    assert record.run_id == run.id
+    assert session.active_run_id(run.folder, run.journal) is None
+    assert (kinds(run), owner.run.info.lifecycle_stage, len(owner.points())) == (["metric"], "active", 5)
+    assert trk.search(source="local") == []
+    assert [found.run_id for found in trk.search(deleted=True)] == [run.id]
+    for go_in in (lambda: trk.attach(owner.handle), lambda: trk.attach(run.id), lambda: run.log_metric("loss", 0.4)):
+        with pytest.raises(Conflict, match="is deleted") as caught:
+            go_in()
+        assert caught.value.hint == f"trk restore {run.id}"
+    with pytest.raises(NotFound, match="is deleted"):
+        trk.get_run(run.id, source="mlflow")
+    there = trk.get_run(owner.handle, source="mlflow")
+    assert (there.run_id, there.backends) == (owner.handle, {})
+    assert [found.run_id for found in trk.search(source="mlflow")] == [owner.handle]
+    assert trk.sync(strict=True) == []
+    assert len(owner.points()) == 5
+    trk.restore(owner.handle, strict=True)
+    assert owner.points()[-1] == (5, 0.5)
+    assert trk.attach(owner.handle).log_metric("loss", 0.4) == (2, 6)
+    assert kinds(run) == ["metric", "metric"]
+
+
+def test_deleting_one_that_has_ended_is_the_same_and_twice_is_fine(owner: Owner) -> None:
+    run = trk.attach(owner.handle)
+    owner.client.set_terminated(owner.id)
+    run.end()
+    for _ in range(2):
+        assert [record.run_id for record in trk.delete(run, run.id)] == [run.id]
     assert owner.run.info.lifecycle_stage == "active"
+    for _ in range(2):
+        assert [record.run_id for record in trk.restore(run, wait=False)] == [run.id]
+    assert kinds(run) == []
+
+
+def test_a_mistyped_id_that_was_attached_to_in_an_outage_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port() as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        with pytest.warns(UserWarning, match="can't be asked for"):
+            run = trk.attach(UNKNOWN, shell_session=True)
+        run.log_metric("loss", 0.5)
+        trk.delete(run)
+        assert trk.sync(timeout=0.5, strict=True) == []
+        assert command("sync", "--strict").stderr == "nothing is pending\n"
+        assert trk.search(deleted=True)[0].backends["mlflow"].pending == 1
+        trk.restore(run, wait=False)
+        (record,) = trk.sync(timeout=0.5)
+        assert (record.run_id, record.backends["mlflow"].pending) == (run.id, 1)
 
 
 def test_a_run_that_has_ended_there_takes_more_with_a_warning(owner: Owner) -> None:
@@ -248,6 +417,36 @@ def test_the_handle_of_a_run_that_trk_delivered_means_that_run(monkeypatch: pyte
     trk.delete(handle, strict=True)
     with pytest.raises(Conflict, match="is deleted"):
         trk.attach(handle)
+
+
+def test_a_copy_of_a_store_has_runs_of_its_own(owner: Owner, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trk.attach(owner.handle)
+    first.log_metric("loss", 0.5)
+    first.end(strict=True)
+    (project / "copy.db").write_bytes((project / "mlflow.db").read_bytes())
+    copied = f"sqlite:///{project}/copy.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", copied)
+    second = trk.attach(owner.handle)
+    assert second.id != first.id
+    assert read.targets(second.journal, second.id)["mlflow"]["tracking_uri"] == copied
+    assert trk.attach(owner.handle).id == second.id == resolve(second.journal, owner.handle)
+    second.log_metric("loss", 0.4)
+    second.end(strict=True)
+    assert owner.points()[-1] == (5, 0.5)
+    assert client(copied).get_metric_history(owner.id, "loss")[-1].value == 0.4
+    with pytest.warns(UserWarning, match="1 run of this journal not sent to this mlflow"):
+        assert trk.get_run(owner.handle, source="mlflow").metrics["loss"] == 0.4
+    for other in (f"sqlite:///{project}/mlflow.db", None):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", other) if other else monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        assert trk.attach(owner.handle).id == first.id
+    with pytest.raises(UsageError, match="could be several runs") as caught:
+        resolve(first.journal, owner.handle)
+    assert copied in caught.value.message
+    with pytest.warns(UserWarning, match="1 run of this journal not sent to this mlflow"):
+        assert trk.get_run(owner.handle, source="mlflow").metrics["loss"] == 0.5
+    trk.delete(second)
+    assert resolve(first.journal, owner.handle) == first.id
+    assert resolve(first.journal, owner.handle, deleted=True) == second.id
 
 
 def test_a_handle_that_the_journal_does_not_know_says_how_to_attach(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +618,7 @@ def test_what_is_logged_while_the_server_is_down_arrives_when_it_is_back(
     assert command("log-metric", "loss", "0.5", "--step", "1").returncode == 0
     ended = command("end", "--timeout", "1")
     assert ended.returncode == 0
-    assert "does not have 1 of 1 rows" in ended.stderr
+    assert "does not have 1 of 1 row" in ended.stderr
     running.start()
     assert command("sync", "--strict", "--timeout", "60").returncode == 0
     assert owner.points() == [(0, 1.0), (1, 0.5)]

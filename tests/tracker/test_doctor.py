@@ -22,7 +22,7 @@ from servers.mlflow_server import GARBAGE, FaultServer, MlflowServer, closed_por
 from trk import checkup, session
 from trk.checkup.places import NETWORK, file_system_of
 from trk.errors import UsageError
-from trk.journal import cursors, schema, write
+from trk.journal import cursors, health, lifecycle, schema, write
 from trk.journal.db import Journal
 from trk.records import Rejection
 
@@ -87,7 +87,7 @@ def test_a_journal_without_a_log_stays_without_one(project: Path, here: Journal)
     assert not Path(here.path + "-wal").exists()
     check = only("journal")
     assert (check.state, check.mend) == ("ok", None)
-    assert "1 runs, 1 open" in check.found
+    assert "1 run, 1 open" in check.found
     assert check.found.endswith("whole")
     assert tree(project) == before
     assert not Path(here.path + "-shm").exists()
@@ -420,8 +420,62 @@ def test_what_backends_do_not_have_is_counted(here: Journal) -> None:
     key = here.read("SELECT run FROM runs WHERE run_id = ?", (open_run,))[0][0]
     cursors.advance(here, key, "memory", 1, [Rejection(1, "tag", "a", "too odd")], [])
     checks = found("delivery")
-    assert checks[-1].found == "memory rejected 1 rows of 1 runs"
+    assert checks[-1].found == "memory rejected 1 row of 1 run"
     assert checks[-1].mend == f"trk status --run {open_run}"
+
+
+def test_rows_of_another_programs_run_wait_for_nothing_but_their_delivery(here: Journal) -> None:
+    fields = {"name": "theirs", "experiment": "e", "start_time": 1, "status": "RUNNING"}
+    run_id = lifecycle.attach(here, "a" * 26, fields, [("memory", "{}", "r1", None)], lifecycle.Owned())
+    assert only("delivery").state == "ok"
+    write.metrics(here, run_id, {"f1": 0.5}, None, 1)
+    check = only("delivery")
+    assert (check.state, check.mend) == ("warn", "trk sync --to memory")
+    assert "memory does not have 1 row of ended runs, 1 of them of other programs' runs" in check.found
+    lifecycle.set_deleted(here, run_id, True)
+    assert [check.state for check in found("delivery")] == ["ok"]
+    session.push(session.find_folder() or "", run_id)
+    assert f"the session's run {run_id} is deleted" in only("session").found
+    lifecycle.set_deleted(here, run_id, False)
+    lifecycle.caught_up(here, run_id, {"status": "FINISHED", "end_time": 2}, lifecycle.Owned())
+    assert only("session").state == "ok"
+
+
+def test_files_that_the_backends_wait_for_and_that_are_gone_or_cut_are_named(here: Journal, project: Path) -> None:
+    assert only("files").found == "none wait"
+    run = trk.start("one", backends="memory")
+    for name in ("cut", "lost", "whole", "again"):
+        run.log_text(name * 10, name)
+    run.log_table("big", {"a": ["x" * 1000] * 1000})
+    (project / "lying.bin").write_bytes(b"12345")
+    run.log_artifact("lying.bin", snapshot=False)
+    assert (only("files").state, "6 files wait" in only("files").found) == ("ok", True)
+    lying = {path: Path(where) for _, path, where, _ in health.pending_files(run.journal)}
+    lying["cut.txt"].write_text("cu")
+    lying["lost.txt"].unlink()
+    lying["big.json"].unlink()
+    (project / "lying.bin").write_bytes(b"123456")
+    check = only("files")
+    assert check.state == "fail"
+    assert check.found.startswith("4 of 6 files that are not delivered yet can't be: ")
+    for told in ("big.json of", "cut.txt of", "has 2 bytes, not 30", "lost.txt of", "lying.bin of", "No such file"):
+        assert told in check.found
+    assert (check.mend or "").startswith("trk log-artifact big.json")
+    run.end()
+    assert only("files").found == "none wait"
+
+
+def test_however_short_the_time_for_servers_is_this_machine_is_looked_at(
+    here: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(None) as server:
+        monkeypatch.setenv("TRK_BACKENDS", "mlflow")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        states = {check.name: check.state for check in trk.doctor(0)}
+    for name in ("python", "trk", "folder", "journal", "session", "files", "settings", "delivery"):
+        assert states[name] == "ok", name
+    if "backend mlflow" in states:
+        assert states["backend mlflow"] == "fail"
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -528,7 +582,10 @@ def test_a_server_that_is_silent_or_gone_is_found_out_in_time(on_mlflow: Point) 
         assert time.monotonic() - began < 4.5
     with closed_port() as url:
         on_mlflow(url)
-        assert "connection refused" in only("backend mlflow").found
+        check = only("backend mlflow")
+        assert "connection refused" in check.found
+        assert "start the server, or check MLFLOW_TRACKING_URI" in (check.mend or "")
+        assert "trk sync" in (check.mend or "")
 
 
 @pytest.mark.mlflow

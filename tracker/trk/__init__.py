@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trk.attaching import attach as attach
     from trk.attaching import detach as detach
     from trk.attaching import resume as resume
+    from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
     from trk.deleting import delete as delete
     from trk.deleting import restore as restore
@@ -105,7 +106,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
-    "trk.checkup": ("doctor",),
+    "trk.checkup": ("Check", "doctor"),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (
         "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trk import config, rules, session
-from trk.backends import bounded, foreign
+from trk.backends import foreign
 from trk.backends.foreign import ForeignRun
 from trk.errors import BackendError, BackendUnavailable, Conflict, NoActiveRun, NotFound, SourceUnavailable, UsageError
 from trk.ids import new_run_id
-from trk.journal import lifecycle, read, write
+from trk.journal import lifecycle, write
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES
 from trk.records import Status
@@ -56,9 +56,10 @@ def attach(
     and Conflict when the run has ended (`trk.resume` reopens it), is deleted, or the shells are in another run.
 
     `mlflow:<id>` is a run that another program made at the MLflow that is configured here. What is logged is
-    delivered to it by its `end` and by `trk.sync()`, and trk never ends it. The server is asked for it, for at most
-    `timeout` seconds, so that steps left out go on after its owner's; one that can't be reached is warned of, and
-    the run is attached to all the same. Raises SourceUnavailable when mlflow is not installed or denies access.
+    delivered to it by its `end` and by `trk.sync()`, and trk never ends it: its status is its owner's. The server is
+    asked for it, for at most `timeout` seconds, so that steps left out go on after its owner's, and the owner's params
+    are known; one that can't be reached is warned of, and the run is attached to all the same. `trk.delete` forgets
+    it here. Raises SourceUnavailable when mlflow is not installed or denies access.
     """
     return join(run, shell_session=shell_session, timeout=timeout, warn=warn).run
 
@@ -71,10 +72,17 @@ def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) 
         handle = lifecycle.handle(run.journal, run.id)
         return Attached(_joined(run, shell_session), handle)
     backend, remote_id = parted(named)
-    known = lifecycle.attached(found[1], backend, remote_id) if found is not None else None
-    if found is not None and known is not None and not lifecycle.is_external(found[1], known):
-        return Attached(_joined(Run(found[1], found[0], known), shell_session))
-    return _join_foreign(backend, remote_id, shell_session, timeout, warn)
+    resolved = config.resolve(session.find_folder())
+    for warning in resolved.warnings:
+        warn(warning)
+    target = config.target(backend, resolved)
+    known = lifecycle.attached(found[1], backend, config.as_text(target), remote_id) if found is not None else None
+    if found is not None and known is not None:
+        _check_here(found[1], known)  # before anybody is asked
+        if not lifecycle.is_external(found[1], known):
+            return Attached(_joined(Run(found[1], found[0], known), shell_session))
+    there = _asked(backend, target, remote_id, timeout, warn)
+    return _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
 
 
 def parted(named: str) -> tuple[str, str]:
@@ -92,13 +100,18 @@ def parted(named: str) -> tuple[str, str]:
 
 def _joined(run: Run, shell_session: bool) -> Run:
     """A run of this journal, entered if it is open."""
-    if lifecycle.is_deleted(run.journal, run.id):
-        raise Conflict(f"run {run.id} is deleted", hint=f"trk restore {run.id}")
-    if (status := run.status) != "RUNNING":
-        raise Conflict(f"run {run.id} has ended ({status})", hint=f"trk resume {run.id}")
+    _check_here(run.journal, run.id)
+    if not lifecycle.is_open(run.journal, run.id):
+        raise Conflict(f"run {run.id} has ended ({run.status})", hint=f"trk resume {run.id}")
     if shell_session:
         enter(run.folder, run.journal, lambda: run, beside=_is_in(run))
     return Run(run.journal, run.folder, run.id)  # never the object that owns it, which would end it
+
+
+def _check_here(journal: Journal, run_id: str) -> None:
+    """Raise Conflict for a run that was deleted here."""
+    if lifecycle.is_deleted(journal, run_id):
+        raise Conflict(f"run {run_id} is deleted", hint=f"trk restore {run_id}")
 
 
 def _is_in(run: Run) -> bool:
@@ -109,43 +122,44 @@ def _is_in(run: Run) -> bool:
 # ---- runs of other programs
 
 
-def _join_foreign(backend: str, remote_id: str, shell_session: bool, timeout: float, warn: Warn) -> Attached:
-    handle = f"{backend}:{remote_id}"
-    resolved = config.resolve(session.find_folder())
-    for warning in resolved.warnings:
-        warn(warning)
-    target, known = _place(backend, remote_id, resolved)
-    there = _asked(backend, target, remote_id, timeout, warn)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run of another program is."""
+
+    backend: str
+    target: Mapping[str, Any]
+    remote_id: str
+
+    @property
+    def handle(self) -> str:
+        return f"{self.backend}:{self.remote_id}"
+
+
+def _join_foreign(
+    place: _Place, there: ForeignRun | None, known: str | None, resolved: config.Settings, shell_session: bool
+) -> Attached:
+    """The run of another program, `known` here by that id, entered. Raises Conflict when it is deleted there."""
     if there is not None and there.deleted:
-        hint = f"trk restore {handle}" if known is None else "restore it with what deleted it"
-        raise Conflict(f"{handle} is deleted at {backend}", hint=hint)
+        hint = f"trk restore {place.handle}" if known is None else "restore it with what deleted it"
+        raise Conflict(f"{place.handle} is deleted at {place.backend}", hint=hint)
     # Nothing is made, and nothing entered, before the run is known to be one that can be logged into.
     folder, made = session.make_folder()
     journal = session.open_journal(folder)
     if known is not None:
         if there is not None:
-            lifecycle.reattached(journal, known, _columns(there, handle), there.last)
+            lifecycle.caught_up(journal, known, _columns(there, place.handle), there.owned)
         run = _joined(Run(journal, folder, known), shell_session)
     else:
-        run = _kept(journal, folder, backend, target, remote_id, there, resolved, shell_session)
-    return Attached(run, handle, folder if made else None)
-
-
-def _place(backend: str, remote_id: str, resolved: config.Settings) -> tuple[Mapping[str, Any], str | None]:
-    """(where the run is, its id in this journal if it was attached to before)."""
-    found = find_journal()
-    known = lifecycle.attached(found[1], backend, remote_id) if found is not None else None
-    if found is not None and known is not None:
-        return read.targets(found[1], known)[backend], known
-    return config.target(backend, resolved), None
+        run = _kept(journal, folder, place, there, resolved, shell_session)
+    return Attached(run, place.handle, folder if made else None)
 
 
 def _asked(backend: str, target: Mapping[str, Any], remote_id: str, timeout: float, warn: Warn) -> ForeignRun | None:
     """The run as its server has it; None when that can't be reached. Raises NotFound, SourceUnavailable."""
     handle = f"{backend}:{remote_id}"
-    place = foreign.attachable(backend, target)
+    foreign.attachable(backend, target)  # one that can't be had is an error, one that can't be reached is none
     try:
-        there = bounded.answer(backend, time.monotonic() + timeout, lambda: place.foreign(remote_id))
+        there = foreign.looked_up(backend, target, remote_id, time.monotonic() + timeout)
     except (BackendUnavailable, SourceUnavailable) as error:
         warn(f"{handle} can't be asked for ({error.message}): attached to it all the same; steps left out begin where "
              "this journal knows them to end")  # fmt: skip
@@ -166,6 +180,7 @@ def _columns(there: ForeignRun, handle: str) -> dict[str, Any]:
         "name": _title(there.name, handle),
         "experiment": _title(there.experiment, config.DEFAULT_EXPERIMENT),
         "start_time": there.start_ms or write.now_ms(),
+        **there.state,
     }
 
 
@@ -183,29 +198,29 @@ def _title(text: str, otherwise: str) -> str:
 def _kept(
     journal: Journal,
     folder: str,
-    backend: str,
-    target: Mapping[str, Any],
-    remote_id: str,
+    place: _Place,
     there: ForeignRun | None,
     resolved: config.Settings,
     shell_session: bool,
 ) -> Run:
     """A run of another program, new in this journal, and entered."""
-    handle = f"{backend}:{remote_id}"
     unseen = {
-        "name": handle,
+        "name": place.handle,
         "experiment": resolved.get("experiment") or config.DEFAULT_EXPERIMENT,
         "start_time": write.now_ms(),
+        "status": "RUNNING",
     }
     fields = {
-        **(_columns(there, handle) if there is not None else unseen),
+        **(_columns(there, place.handle) if there is not None else unseen),
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
     }
-    delivery = (backend, config.as_text(target), remote_id, there.url if there is not None else None)
+    url = there.url if there is not None else None
+    delivery = (place.backend, config.as_text(place.target), place.remote_id, url)
+    owned = there.owned if there is not None else lifecycle.Owned()
 
     def keep() -> Run:
-        run_id = lifecycle.attach(journal, new_run_id(), fields, [delivery], there.last if there is not None else {})
+        run_id = lifecycle.attach(journal, new_run_id(), fields, [delivery], owned)
         return Run(journal, folder, run_id)
 
     return enter(folder, journal, keep, beside=False)[0] if shell_session else keep()
@@ -231,6 +246,8 @@ def resume(run: str, *, shell_session: bool = False) -> Run:
     and Conflict when it has not ended, is deleted, or the shells are in another run.
     """
     found = need_run(run)
+    if lifecycle.is_external(found.journal, found.id) and not lifecycle.is_deleted(found.journal, found.id):
+        raise Conflict(f"run {found.id} belongs to another program", hint=f"trk attach {found.id}")
 
     def reopen() -> Run:
         write.set_status(found.journal, found.id, "RUNNING", write.now_ms())

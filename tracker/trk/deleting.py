@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from trk import config, delivery, session
 from trk.attaching import parted
 from trk.backends import bounded, foreign
 from trk.backends.base import DeletingBackend
 from trk.backends.foreign import ForeignRun
-from trk.errors import BackendError, NotFound, SourceUnavailable, UsageError
+from trk.errors import (
+    BackendError,
+    ConfigurationError,
+    NotDelivered,
+    NotFound,
+    SourceUnavailable,
+    TrkError,
+    UsageError,
+)
 from trk.journal import lifecycle, read
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
@@ -33,12 +41,17 @@ def _warn(text: str) -> None:
 class Changed:
     """A run that was to be deleted or restored.
 
-    `n` is the row of the journal that says so: None when the run was so already, or is not of this journal.
+    `n` is the row of the journal that says so: None when the run was so already, or is not trk's. `handle` is what an
+    attached run of another program is called there, which is left as it is. `backends` has, for a run that was so
+    already here, what that led to: per backend whether it was otherwise there, and changed now; or why that is not
+    known.
     """
 
     record: RunRecord
     changed: bool
     n: int | None = None
+    handle: str | None = None
+    backends: Mapping[str, bool | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +84,10 @@ def delete(
 
     What is deleted is in no answer of a query from then on. The backends are told at once, for at most `timeout`
     seconds; what one was not told is delivered by `trk.sync()`, as all of it is without `wait`. With `strict`
-    NotDelivered is raised when anything is pending or rejected. Raises NotFound, UsageError when several runs are
-    meant, Conflict for a run that is open, or that was attached to and belongs to another program; and
-    SourceUnavailable when the server of an `mlflow:<id>` does not answer.
+    NotDelivered is raised when anything is pending or rejected. Of a run that was attached to, and belongs to another
+    program, the attachment alone is deleted here: its server is not told, and what was not delivered to it is not,
+    unless it is restored. Raises NotFound, UsageError when several runs are meant, Conflict for a run of trk that is
+    open; and SourceUnavailable when the server of an `mlflow:<id>` does not answer.
     """
     return _records(change(runs, True, timeout=timeout, wait=wait, warn=warn), strict)
 
@@ -87,16 +101,30 @@ def restore(
 ) -> list[RunRecord]:
     """Bring deleted runs back, here and at their backends; returns their records. As `trk.delete`.
 
-    Of several runs that a name could mean, the deleted ones are meant. A run that is not deleted is fine.
+    Of several runs that a name could mean, the deleted ones are meant. A run that is not deleted is fine; if somebody
+    has deleted it at a backend by hand, it is restored there.
     """
     return _records(change(runs, False, timeout=timeout, wait=wait, warn=warn), strict)
 
 
 def _records(done: Sequence[Changed], strict: bool) -> list[RunRecord]:
-    records = [one.record for one in done]
     if strict:
-        delivery.check_delivered(records)
-    return records
+        check_told(done)
+    return [one.record for one in done]
+
+
+def check_told(done: Sequence[Changed]) -> None:
+    """Raise NotDelivered when a backend does not have everything of these runs, or could not be asked.
+
+    Of a run whose attachment was deleted nothing is delivered any more.
+    """
+    here = find_journal()
+    hidden = [one for one in done if one.handle and here and lifecycle.is_deleted(here[1], one.record.run_id)]
+    delivery.check_delivered([one.record for one in done if one not in hidden])
+    for one in done:
+        for name, found in one.backends.items():
+            if isinstance(found, str):
+                raise NotDelivered(f"run {one.record.run_id}: {name} could not be asked: {found}", hint="once more")
 
 
 def change(
@@ -127,10 +155,38 @@ def change(
             left = max(deadline - time.monotonic(), 0.0)
             delivery.deliver(found[1], found[0], ids, timeout=left, progress=progress, trouble=trouble)
         for run_id, n in rows.items():
-            record = read.record(found[1], run_id)
-            assert record is not None
-            done[run_id] = Changed(record, n is not None, n)
+            done[run_id] = _outcome(found[1], run_id, n, deleted, deadline if wait else None)
     return [done[one if isinstance(one, str) else one.record.run_id] for one in meant]
+
+
+def _outcome(journal: Journal, run_id: str, n: int | None, deleted: bool, deadline: float | None) -> Changed:
+    """What became of a run of this journal. Without a deadline no backend is asked."""
+    record = read.record(journal, run_id)
+    assert record is not None
+    handle = lifecycle.handle(journal, run_id)
+    if handle is not None or n is not None or deadline is None:
+        return Changed(record, n is not None, n or None, handle)
+    return Changed(record, False, backends=_change_copies(journal, record, deleted, deadline))
+
+
+def _change_copies(journal: Journal, record: RunRecord, deleted: bool, deadline: float) -> dict[str, bool | str]:
+    """Delete or restore the copies of a run that is so here already: somebody may have changed one by hand."""
+    targets = read.targets(journal, record.run_id)
+    found: dict[str, bool | str] = {}
+    for name, state in record.backends.items():
+        if state.run_id is None or state.pending:
+            continue  # its delivery says all of it
+        try:
+            there = foreign.looked_up(name, targets[name], state.run_id, deadline)
+            found[name] = False
+            if there is not None and there.deleted != deleted:
+                _set_there(foreign.deleting(name, targets[name]), there.remote_id, deleted, deadline)
+                found[name] = True
+        except ConfigurationError:
+            continue  # what it can't do, nobody has done by its means
+        except TrkError as error:
+            found[name] = error.message
+    return found
 
 
 def _meant(
@@ -160,9 +216,13 @@ def _here(named: str, journal: Journal | None, deleted: bool) -> str | None:
     if named == "@" or (journal is None and not named.startswith(HANDLES)):
         return need_run(named).id
     if named.startswith(HANDLES):
-        return lifecycle.attached(journal, *parted(named)) if journal is not None else None
-    assert journal is not None
-    return resolve(journal, named, deleted=not deleted)
+        parted(named)
+    try:
+        return resolve(journal, named, deleted=not deleted) if journal is not None else None
+    except NotFound:
+        if named.startswith(HANDLES):
+            return None
+        raise
 
 
 def _elsewhere(handle: str, deadline: float, warn: Warn) -> _Elsewhere:
@@ -172,9 +232,8 @@ def _elsewhere(handle: str, deadline: float, warn: Warn) -> _Elsewhere:
     for warning in resolved.warnings:
         warn(warning)
     target = config.target(name, resolved)
-    asked = foreign.attachable(name, target)
     try:
-        run = bounded.answer(name, deadline, lambda: asked.foreign(remote_id))
+        run = foreign.looked_up(name, target, remote_id, deadline)
     except BackendError as error:
         raise SourceUnavailable(error.message, hint=error.hint) from None
     if run is None:
@@ -186,13 +245,16 @@ def _elsewhere(handle: str, deadline: float, warn: Warn) -> _Elsewhere:
 def _change_there(one: _Elsewhere, deleted: bool, deadline: float) -> Changed:
     if one.run.deleted == deleted:
         return Changed(one.record, False)
-    name, remote_id = one.backend.name, one.run.remote_id
-    bounded.answer(name, deadline, lambda: one.backend.set_deleted(remote_id, deleted))
+    _set_there(one.backend, one.run.remote_id, deleted, deadline)
     return Changed(one.record, True)
+
+
+def _set_there(backend: DeletingBackend, remote_id: str, deleted: bool, deadline: float) -> None:
+    bounded.answer(backend.name, deadline, lambda: backend.set_deleted(remote_id, deleted))
 
 
 def _change_here(folder: str, journal: Journal, run_id: str, deleted: bool) -> int | None:
     n = lifecycle.set_deleted(journal, run_id, deleted)
     if deleted:
-        session.remove(folder, run_id)  # it has ended, and can't be what the shells are in
+        session.remove(folder, run_id)  # a deleted run can't be what the shells are in
     return n

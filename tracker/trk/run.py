@@ -302,11 +302,16 @@ class Run:
         anything is pending or rejected. Raises Conflict when the run has ended already. A run of another program is
         delivered, left by the session, and stays open.
         """
+        from time import monotonic
+
         from trk import delivery
+        from trk.backends import foreign
 
         self.finish(status)
         if wait:
+            deadline = monotonic() + timeout
             delivery.deliver(self.journal, self.folder, [self.id], timeout=timeout)
+            foreign.catch_up(self.journal, [self.id], deadline)
         record = self.record
         if strict:
             delivery.check_delivered([record])

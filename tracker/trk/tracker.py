@@ -6,6 +6,7 @@ import atexit
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from typing import Any
 
 from trk import backends as known_backends
 from trk import config, delivery, rules, session, settings
+from trk.backends import foreign
 from trk.errors import Conflict, NoActiveRun, NotFound, TrkError
 from trk.ids import new_run_id
 from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
-from trk.journal.select import columns, resolve
+from trk.journal.select import resolve
 from trk.records import RunRecord
 from trk.run import Run, current, param_texts, tag_texts
 
@@ -139,7 +141,7 @@ def enter(
 
     def enter(content: dict[str, Any]) -> None:
         # Runs that were ended by other hands are over: they hold up nobody.
-        stack = [run_id for run_id in content["active"] if _is_open(journal, run_id)]
+        stack = [run_id for run_id in content["active"] if lifecycle.is_open(journal, run_id)]
         before = stack[-1] if stack else None
         if before is not None and not replace and not beside:
             raise Conflict(f"run {before} is active here", hint="trk end, or trk start --replace or --nested")
@@ -154,11 +156,6 @@ def enter(
 
     session.change(folder, enter)
     return done[0]
-
-
-def _is_open(journal: Journal, run_id: str) -> bool:
-    known = columns(journal, run_id)
-    return known is not None and known["status"] == "RUNNING"
 
 
 def _kept(run: Run) -> dict[str, Any]:
@@ -361,9 +358,11 @@ def sync(
     waiting = [need_run(run).id] if run is not None else None
     concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
     if concerned:
+        deadline = time.monotonic() + timeout
         delivery.deliver(
             journal, folder, concerned, backends=_only(to), timeout=timeout, progress=progress, trouble=trouble
         )
+        foreign.catch_up(journal, concerned, deadline)
     records = [record for run_id in concerned if (record := read.record(journal, run_id)) is not None]
     if strict:
         check_synced(run, to)

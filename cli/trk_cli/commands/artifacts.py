@@ -15,15 +15,27 @@ from trk.query import artifacts as library
 from trk.records import ArtifactRecord
 from trk_cli import output
 from trk_cli.commands import options
-from trk_cli.results import Column, Listing, Text
+from trk_cli.results import Column, Listing, OutputOptions, Text
+
+What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN|WHAT",
+        help="ls: the run. get: a path, a folder, a name, NAME:latest, NAME:v3, or . for all of it.",
+    ),
+]
+To = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="PATH",
+        help="get: the folder, the name of a single file (a table also as .csv, .tsv, .jsonl), or - .",
+    ),
+]  # fmt: skip
 
 
 def artifacts(
     action: Annotated[str, typer.Argument(metavar="ls|get", help="ls [RUN], or get WHAT.")],
-    what: Annotated[
-        str | None,
-        typer.Argument(metavar="RUN|WHAT", help="ls: the run. get: a path, a folder, a name, NAME:latest or NAME:v3."),
-    ] = None,
+    what: What = None,
     run: options.Run = None,
     path: Annotated[str | None, typer.Option("--path", metavar="PATH", help="ls: this folder or file only.")] = None,
     type: Annotated[  # noqa: A002 - the flag's name
@@ -32,10 +44,10 @@ def artifacts(
     history: Annotated[
         bool, typer.Option("--history", help="ls: also what was at a path before (in the journal).")
     ] = False,
-    row: Annotated[str | None, typer.Option("--row", metavar="N", help="get: what this row put there.")] = None,
-    to: Annotated[
-        str, typer.Option("-o", "--output", metavar="PATH", help="get: the folder, the name of a single file, or - .")
-    ] = ".",
+    row: Annotated[
+        str | None, typer.Option("--row", metavar="N", help="get: what row N of the run put there: n in ls --history.")
+    ] = None,
+    to: To = ".",
     force: Annotated[bool, typer.Option("--force", help="get: replace files that are there.")] = False,
     source: options.Source = None,
     timeout: Annotated[
@@ -44,7 +56,7 @@ def artifacts(
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
-    quiet: options.Quiet = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="ls: print paths only. get: no talk.")] = False,
 ) -> None:
     """List the files and tables of a run, or fetch some of them, with their checksums verified.
 
@@ -60,7 +72,7 @@ def artifacts(
             what if what is not None else run, path=path, type=type, earlier=history, source=source, timeout=seconds,
             warn=output.warn,
         )  # fmt: skip
-        output.show(_listing(found), shape)
+        output.show(_listing(found, shape), shape)
         return
     if action != "get":
         raise UsageError(f"artifacts takes ls or get, not {action!r}", hint="trk artifacts --help")
@@ -72,12 +84,10 @@ def artifacts(
         timeout=options.seconds(timeout) if timeout is not None else library.GET_TIMEOUT_S, warn=output.warn,
     )  # fmt: skip
     if to == "-":
-        if (shape.format, shape.field) != (None, None):
-            raise UsageError("-o - prints the bytes of a file, and nothing else in any format")
-        _print(fetch)
-        return
-    paths = [str(one) for one in fetch(to=to, overwrite=force)]
-    output.show(Text("".join(output.escape(path) + "\n" for path in paths), data=paths), shape)
+        _print(fetch, shape)
+    else:
+        paths = [str(one) for one in fetch(to=to, overwrite=force)]
+        output.show(Text("".join(output.escape(path) + "\n" for path in paths), data=paths), shape)
 
 
 def _refuse_flags(action: str, flags: Mapping[str, object]) -> None:
@@ -87,24 +97,44 @@ def _refuse_flags(action: str, flags: Mapping[str, object]) -> None:
             raise UsageError(f"artifacts {action} takes no {name}", hint="trk artifacts --help")
 
 
-def _print(fetch: Callable[..., list[Path]]) -> None:
+def _print(fetch: Callable[..., list[Path]], shape: OutputOptions) -> None:
     """A single file on standard output. It is fetched whole and verified before its first byte is printed."""
+    if (shape.format, shape.field) != (None, None):
+        raise UsageError("-o - prints the bytes of a file, and nothing else in any format")
     with tempfile.TemporaryDirectory(prefix="trk-") as folder:
         (path,) = fetch(to=folder, single=True)
         with path.open("rb") as file:
             output.emit_bytes(file)
 
 
-def _listing(found: list[ArtifactRecord]) -> Listing:
-    heads: list[Column | str] = [
-        Column("path", keep=True), "kind", "name", "size", "step", "rows", "type", "version", "n", "sha256",
-    ]  # fmt: skip
-    rows: list[list[Any]] = [
-        [one.path, one.kind, one.name, one.size, one.step, one.rows, one.type, _version(one), one.n, one.sha256]
-        for one in found
+_COLUMNS = ("path", "kind", "name", "size", "step", "rows", "type", "version", "n", "sha256", "uri")
+_KEPT = ("path", "kind", "size")  # on the narrowest terminal
+
+
+def _listing(found: list[ArtifactRecord], shape: OutputOptions) -> Listing:
+    in_table = shape.format == "table" or (shape.format is None and output.is_terminal())
+    rows: list[list[Any]] = [[getattr(one, name) for name in _COLUMNS] for one in found]
+    for row, one in zip(rows, found, strict=True):
+        row[_COLUMNS.index("version")] = None if one.version is None else f"v{one.version}"
+        if in_table:
+            row[_COLUMNS.index("path")] = _place(one)
+            row[_COLUMNS.index("sha256")] = None if one.sha256 is None else one.sha256[:12] + "…"
+    # A table has no room for columns in which nothing stands; elsewhere only `uri`, the last, comes and goes.
+    shown = [
+        at
+        for at, name in enumerate(_COLUMNS)
+        if any(row[at] is not None for row in rows) or not (in_table or name == "uri")
     ]
-    return Listing(heads, rows, data=[output.artifact_json(one) for one in found], empty="no artifacts")
+    heads: list[Column | str] = [Column(_COLUMNS[at], keep=_COLUMNS[at] in _KEPT) for at in shown]
+    return Listing(
+        heads,
+        [[row[at] for at in shown] for row in rows],
+        data=[output.artifact_json(one) for one in found],
+        ids=list(dict.fromkeys(one.path for one in found)),
+        empty="no artifacts",
+    )
 
 
-def _version(found: ArtifactRecord) -> str | None:
-    return None if found.version is None else f"v{found.version}"
+def _place(found: ArtifactRecord) -> str:
+    """A path as a table has room for it: that of an image of a series is 80 characters of MLflow's own."""
+    return found.path if found.step is None else f"images/{found.name} step {found.step}"

@@ -10,6 +10,7 @@ import typer
 
 from trk import rules
 from trk.errors import TrkError, UsageError
+from trk.media.table_cells import count
 from trk.query import ask as library
 from trk.query import sources
 from trk.query.sources import Source
@@ -17,7 +18,7 @@ from trk.records import ArtifactRecord, BestRun, Ranking, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
 from trk_cli.render import sparkline
-from trk_cli.results import Column, Listing, Single
+from trk_cli.results import Column, Listing, Seconds, Single
 
 DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status")
 LAST_LS_COLUMNS = ("started", "duration")  # the first to go on a narrow terminal: metrics are what is looked for
@@ -152,7 +153,7 @@ _ATTRIBUTES: dict[str, Callable[[RunRecord], Any]] = {
     "started": lambda r: r.start_time,
     "start_time": lambda r: r.start_time,
     "end_time": lambda r: r.end_time,
-    "duration": lambda r: r.duration_s,
+    "duration": lambda r: None if r.duration_s is None else Seconds(r.duration_s),
     "duration_s": lambda r: r.duration_s,
     "parent_id": lambda r: r.parent_id,
     "description": lambda r: r.description,
@@ -220,7 +221,7 @@ def _details(source: Source, record: RunRecord) -> list[list[Any]]:
         rows.append(["metric", key, value, sparkline(values)])
     rows += [["tag", key, value, ""] for key, value in sorted(record.tags.items())]
     for name, state in record.backends.items():
-        told = f"{state.delivered} of {state.logged} rows delivered"
+        told = f"{state.delivered} of {count(state.logged, 'row')} delivered"
         told += f", {state.pending} pending" if state.pending else ""
         told += f", {state.rejected} rejected" if state.rejected else ""
         told += f", {state.skipped} skipped" if state.skipped else ""
@@ -246,7 +247,7 @@ def _held(source: Source, record: RunRecord, timeout: float) -> list[list[Any]]:
         else:
             series.setdefault(one.name, []).append(one)
     for name, images in series.items():
-        rows.append(["image", name, f"{len(images)} images", ""])
+        rows.append(["image", name, count(len(images), "image"), ""])
     rows.sort(key=lambda row: (row[0] != "table", row[0], row[1]))
     if len(rows) > _MOST_FILES:
         more = ["…", f"{len(rows) - _MOST_FILES} more", f"trk artifacts ls {record.run_id}", ""]
@@ -258,9 +259,11 @@ def _size(found: ArtifactRecord) -> str:
     if found.uri is not None:
         return f"at {found.uri}"
     if found.rows is not None:
-        return f"{found.rows} rows"
-    size = f"{found.size} bytes" if found.size is not None else ""
-    return size if found.version is None else f"{found.type} v{found.version}, {size}"
+        return count(found.rows, "row")
+    size = count(found.size, "byte") if found.size is not None else ""
+    if found.version is None:
+        return size
+    return f"{found.type} v{found.version}, {size}" if size else f"{found.type} v{found.version}"
 
 
 def history(

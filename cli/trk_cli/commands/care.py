@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trk.errors import UsageError
+from trk.media.table_cells import count
 from trk.rules import shown
 from trk_cli import output
 from trk_cli.commands import options
@@ -37,13 +38,15 @@ def doctor(
     output.show(Listing(heads, rows, data=forms, empty="nothing is wrong"), shape)
     counts = {state: sum(check.state == state for check in checks) for state in ("fail", "warn")}
     if field is None:
-        output.talk(f"{len(checks)} checks; failed: {counts['fail']}, warnings: {counts['warn']}", quiet=quiet)
+        output.talk(f"{count(len(checks), 'check')}; failed: {counts['fail']}, warnings: {counts['warn']}", quiet=quiet)
     if counts["fail"]:
         raise typer.Exit(1)
 
 
 def ui(
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen, for a database: 127.0.0.1.")
+    ] = None,
     port: Annotated[str | None, typer.Option("--port", metavar="N", help="Left out: 5000, or a free one.")] = None,
     open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,  # noqa: A002 - the flag's name
     run: options.Run = None,
@@ -54,6 +57,8 @@ def ui(
     quiet: options.Quiet = False,
 ) -> None:
     """MLflow's UI on the store that the runs go to. Prints its address; of a database it runs until Ctrl-C.
+
+    A server that the runs go to has its own address: it is asked once, and --host and --port say nothing of it.
 
     Example: trk ui --open
     """

@@ -11,8 +11,8 @@ from trk.query import compare as library
 from trk.records import Comparison, MetricComparison, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
-from trk_cli.render import exact, short
-from trk_cli.results import Cell, Column, Listing, OutputOptions
+from trk_cli.render import in_full, short
+from trk_cli.results import Cell, Column, Listing, OutputOptions, Seconds
 
 Rows = list[list[Cell]]
 
@@ -28,7 +28,7 @@ _ATTRIBUTES: dict[str, Callable[[RunRecord], Cell]] = {
 }
 _TIMES: dict[str, Callable[[RunRecord], Cell]] = {
     "started": lambda r: r.start_time,
-    "duration": lambda r: r.duration_s,
+    "duration": lambda r: None if r.duration_s is None else Seconds(r.duration_s),
 }
 
 
@@ -72,7 +72,7 @@ def compare(
 def _listing(found: Comparison, whole: bool, shape: OutputOptions) -> Listing:
     heads = _heads(found.runs)
     if shape.format in ("table", "markdown") or (shape.format is None and output.is_terminal()):
-        titles, rows = _for_people(found, heads, whole, exact if shape.format == "markdown" else short)
+        titles, rows = _for_people(found, heads, whole, in_full if shape.format == "markdown" else short)
     else:
         titles, rows = heads, _rows(found, heads, whole, _apart)
         if rows and found.baseline is not None:
@@ -151,9 +151,7 @@ def _beside(metric: MetricComparison, run_id: str, write: Callable[[Cell], str])
     """A value with its signed difference and verdict: `0.93 (+0.02 better)`."""
     value = metric.values.get(run_id)
     delta, verdict = metric.delta.get(run_id), metric.verdict.get(run_id)
-    if delta == 0:
-        verdict = "same"  # whichever direction is better
-    elif delta is None or delta - delta != 0:
+    if delta is not None and delta - delta != 0:
         delta = None
     words = [f"{delta:+.4g}"] if delta else []
     words += [verdict] if verdict is not None else []

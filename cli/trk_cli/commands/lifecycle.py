@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trk import deleting, delivery
+from trk import deleting
 from trk.deleting import Changed
 from trk.records import Delivery, RunRecord
 from trk_cli import output, progress
@@ -32,6 +32,9 @@ def delete(
 ) -> None:
     """Delete ended runs softly, here and at their backends. trk ls --deleted lists them, trk restore brings them back.
 
+    Of a run that was attached to (trk attach mlflow:ID), the attachment alone is deleted here: its server is not told.
+    mlflow:ID of any other run is deleted at the server.
+
     Example: trk delete @last
     """
     _change(runs or (), True, options.seconds(timeout), not no_wait, strict, json, quiet)
@@ -45,7 +48,7 @@ def restore(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Bring deleted runs back, here and at their backends.
+    """Bring deleted runs back, here and at their backends, also when they were deleted at a backend by hand.
 
     Example: trk restore @last
     """
@@ -67,7 +70,7 @@ def _change(
         for one in done:
             _tell(one, deleted, wait)
     if strict:
-        delivery.check_delivered([one.record for one in done])
+        deleting.check_told(done)
 
 
 def _backends(record: RunRecord) -> object:
@@ -81,9 +84,44 @@ def _tell(one: Changed, deleted: bool, wait: bool) -> None:
         fate = "deleted" if deleted else "restored"
     else:
         fate = "was deleted already" if deleted else "was not deleted"
-    output.talk(f"run {record.name} ({record.run_id}) {fate}")
+    theirs = f" here; {one.handle} belongs to another program and stays as it is" if one.handle and one.changed else ""
+    output.talk(f"run {record.name} ({record.run_id}) {fate}{theirs}")
+    if one.handle is not None:
+        _tell_attached(one, deleted)
+        return
     for name, state in record.backends.items():
-        _tell_backend(one, name, state, "deleted" if deleted else "restored", wait)
+        if one.changed or state.pending:
+            _tell_backend(one, name, state, "deleted" if deleted else "restored", wait)
+        else:
+            _tell_copy(one, name, deleted)
+
+
+def _tell_attached(one: Changed, deleted: bool) -> None:
+    """What becomes of what was logged into a run of another program."""
+    for name, state in one.record.backends.items():
+        if state.pending and deleted:
+            output.talk(
+                f"{state.pending} of {state.logged} rows were never delivered to {name}: they stay in the journal, "
+                f"and wait for delivery again after trk restore {one.record.run_id}"
+            )
+        elif state.pending:
+            why = f": {state.last_error}" if state.last_error else ""
+            output.talk(f"{state.pending} of {state.logged} rows wait for delivery to {name}{why}: trk sync")
+
+
+def _tell_copy(one: Changed, name: str, deleted: bool) -> None:
+    """What was found at a backend of a run that was so here already; nothing, when nobody asked or it was so there."""
+    found = one.backends.get(name, False)
+    if isinstance(found, str):
+        output.warn(f"{name} could not be asked whether {one.record.run_id} is deleted there: {found}")
+    elif found:
+        output.talk(f"{name}: {_CHANGED[deleted]}")
+
+
+_CHANGED = {
+    True: "deleted: it had been restored there alone",
+    False: "restored: it had been deleted there alone",
+}
 
 
 def _tell_backend(one: Changed, name: str, state: Delivery, fate: str, wait: bool) -> None:

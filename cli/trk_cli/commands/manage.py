@@ -10,7 +10,7 @@ import typer
 from trk import config as library
 from trk import session
 from trk.errors import NotFound, UsageError
-from trk_cli import output
+from trk_cli import output, tokens
 from trk_cli.commands import options
 from trk_cli.results import Cell, Listing, Single
 
@@ -81,5 +81,7 @@ def help_(
         output.emit("".join(f"trk help {name}\n" for name in topics))
     elif topic in topics:
         output.page((HELP / f"{topic}.md").read_text(encoding="utf-8"))
+    elif topic in tokens.VERBS:
+        raise NotFound(f"{topic!r} is a verb, which explains itself", hint=f"trk {topic} --help")
     else:
         raise NotFound(f"there is no help on {topic!r}", hint=f"topics: {', '.join(topics)}")

@@ -53,5 +53,5 @@ def count(text: str | None, name: str) -> int | None:
 def shape(format: str | None, json: bool, field: str | None = None, quiet: bool = False) -> OutputOptions:  # noqa: A002
     """How an answer is printed. Raises UsageError for an unknown format."""
     if json and format not in (None, "json"):
-        raise UsageError(f"--json and --format {format} exclude each other")
+        raise UsageError(f"--json and --format {format} exclude each other", hint="--json is --format json")
     return OutputOptions(format="json" if json else format, field=field, quiet=quiet)

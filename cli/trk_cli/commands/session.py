@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -9,9 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from trk import attaching, config, delivery, session, settings, tracker
+from trk.backends import foreign
 from trk.errors import NoActiveRun, UsageError
 from trk.journal import cursors, lifecycle
-from trk.records import RunRecord
+from trk.media.table_cells import count
+from trk.records import RunRecord, Status
 from trk.rules import shown
 from trk.run import Run, check_end
 from trk_cli import hot, output, progress
@@ -181,7 +184,7 @@ def end(
 ) -> None:
     """End the active run and deliver it, for at most --timeout seconds; what is pending then stays in the journal.
 
-    A run of another program (trk attach mlflow:ID) is delivered and left, and stays open.
+    A run of another program (trk attach mlflow:ID) is delivered and left: its end is for its owner to say.
 
     Example: trap 'trk end --exit-code $?' EXIT
     """
@@ -197,16 +200,24 @@ def end(
     found.finish("FINISHED" if theirs else ended)
     if not no_wait:
         with progress.bar(quiet) as report:
+            deadline = time.monotonic() + limit
             delivery.deliver(
                 found.journal, found.folder, [found.id], timeout=limit, progress=report, trouble=trouble(quiet)
             )
+            foreign.catch_up(found.journal, [found.id], deadline)
     record = found.record
-    fate = "belongs to another program and stays open" if theirs else record.status
+    fate = _fate_of_theirs(record) if theirs else record.status
     output.talk(f"run {record.name} ({record.run_id}) {fate}", quiet=quiet)
     _report([record], json, quiet, wanted=not no_wait)
     _tell_others(found, quiet)
     if strict:
         delivery.check_delivered([record])
+
+
+def _fate_of_theirs(record: RunRecord) -> str:
+    if record.status is Status.RUNNING:
+        return "belongs to another program and stays open"
+    return f"belongs to another program, which has ended it ({record.status})"
 
 
 def trouble(quiet: bool) -> delivery.Trouble | None:
@@ -220,7 +231,8 @@ def _tell_others(run: Run, quiet: bool) -> None:
     """Say what ended runs, such as this run's children, still wait for."""
     others = {entry.run_id for entry in cursors.pending(run.journal, ended=True)} - {run.id}
     if others:
-        output.talk(f"{len(others)} other ended runs are not delivered yet: trk sync", quiet=quiet)
+        are = "is" if len(others) == 1 else "are"
+        output.talk(f"{count(len(others), 'other ended run')} {are} not delivered yet: trk sync", quiet=quiet)
 
 
 def strict_setting() -> bool:
@@ -295,19 +307,29 @@ def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool
             if state.rejected:
                 first = state.rejections[0]
                 what = f"{first.kind} {first.key}" if first.key else first.kind
-                output.warn(f"{name} rejected {state.rejected} rows of {record.run_id}: {what}: {first.reason}")
+                output.warn(
+                    f"{name} rejected {count(state.rejected, 'row')} of {record.run_id}: {what}: {first.reason}"
+                )
             if (state.pending or state.run_id is None) and (wanted or state.last_error):
                 why = f": {state.last_error}" if state.last_error else ""
-                rows = f"{state.pending} of {state.logged} rows of {record.run_id}{why}; they are"
+                rows = f"{state.pending} of {count(state.logged, 'row')} of {record.run_id}{why}; they are"
                 what = rows if state.pending else f"run {record.run_id} yet{why}; it is"
-                output.warn(f"{name} does not have {what} safe in the journal: trk sync")
+                output.warn(f"{name} does not have {what} safe in the journal: {_mend(record)}")
+
+
+def _mend(record: RunRecord) -> str:
+    """What has the rest of a run delivered: into a run of another program that was deleted here, nothing is."""
+    journal = session.existing_journal(session.find_folder())
+    if journal is None or not lifecycle.is_deleted(journal, record.run_id):
+        return "trk sync"
+    return f"trk restore {record.run_id}" if lifecycle.is_external(journal, record.run_id) else "trk sync"
 
 
 def _run_with_status(named: str | None) -> Run:
     """The run to tell of. Raises NoActiveRun that says what is pending without one."""
     try:
         found = hot.find_run(named)
-        if named is not None or found.status == "RUNNING":
+        if named is not None or lifecycle.is_open(found.journal, found.id):
             return found
         raise NoActiveRun(f"the session's run {found.id} has ended ({found.status})", hint="trk start")
     except NoActiveRun as error:
@@ -316,8 +338,9 @@ def _run_with_status(named: str | None) -> Run:
         if not waiting:
             raise
         rows, runs = sum(entry.logged - entry.cursor for entry in waiting), {entry.run_id for entry in waiting}
+        are = "is" if rows == 1 else "are"
         raise NoActiveRun(
-            f"{error.message}; {rows} rows of {len(runs)} ended runs are pending",
+            f"{error.message}; {count(rows, 'row')} of {count(len(runs), 'ended run')} {are} pending",
             hint="trk sync, or trk status --run @last",
         ) from None
 
@@ -336,10 +359,12 @@ def status(
     shape = options.shape(format, json, field, quiet)
     found = _run_with_status(run)
     record = found.record
-    shown_as = {**output.run_json(record), "active": record.status == "RUNNING"}
+    deleted = lifecycle.is_deleted(found.journal, found.id)
+    shown_as = {**output.run_json(record), "active": lifecycle.is_open(found.journal, found.id), "deleted": deleted}
     shown_as["session"] = session.session_path(found.folder)
     if not quiet and field is None:
-        output.talk(f"run {record.name} ({record.run_id}) in experiment {record.experiment}: {record.status}")
+        gone = f", deleted (trk restore {record.run_id})" if deleted else ""
+        output.talk(f"run {record.name} ({record.run_id}) in experiment {record.experiment}: {record.status}{gone}")
     ids = [record.run_id]
     listing = replace(_deliveries([record], shown_as), ids=ids)
     output.show(listing if field is None else Single(shown_as, ids=ids), shape)

@@ -86,9 +86,18 @@ _trk_offer() {
 
 # KIND BEFORE AFTER PREFIX: offers what the journal here has.
 _trk_ask() {
-    local answer line found=()
+    local answer line run='' i found=()
     type -P trk >/dev/null || return 0
-    answer=$(command trk __complete "$1" "$4" 2>/dev/null </dev/null) && [[ $answer ]] || return 0
+    for ((i = 2; i < ${#words[@]}; i++)); do
+        case ${words[i]} in
+        --run=*) run=${words[i]#*=} ;;
+        --run) run=${words[i + 1]-} ;;
+        esac
+    done
+    answer=$(
+        [[ $run ]] && export TRK_RUN="$run"
+        command trk __complete "$1" "$4" 2>/dev/null </dev/null
+    ) && [[ $answer ]] || return 0
     while IFS= read -r line; do
         found+=("${line%%$'\t'*}")
     done <<<"$answer"

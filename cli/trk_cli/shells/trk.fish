@@ -71,6 +71,15 @@ function __trk_values -a how kind
         printf '%s\n' "$before"$argv[3..-1]"$after"
     end
     if test -n "$kind"; and command -q trk
+        set -l words (commandline -opc)
+        for i in (seq (count $words))
+            switch "$words[$i]"
+                case '--run=*'
+                    set -fx TRK_RUN (string replace -- '--run=' '' $words[$i])
+                case --run
+                    set -q words[(math $i + 1)]; and set -fx TRK_RUN $words[(math $i + 1)]
+            end
+        end
         for line in (command trk __complete $kind "$typed" 2>/dev/null </dev/null)
             set -l parts (string split -m 1 \t -- $line)
             set parts[1] "$before$parts[1]$after"

@@ -28,6 +28,14 @@ _trk_values() {
     values=("$@")
     shown=("$@")
     if [[ -n $kind ]] && (( $+commands[trk] )); then
+        local i run=
+        for (( i = 2; i < CURRENT; i++ )); do
+            case $words[i] in
+            (--run=*) run=${(Q)words[i]#*=} ;;
+            (--run) run=${(Q)words[i+1]} ;;
+            esac
+        done
+        [[ -n $run ]] && local -x TRK_RUN=$run
         answer=$(command trk __complete $kind "${(Q)PREFIX}" 2>/dev/null </dev/null) || answer=
         for line in "${(@f)answer}"; do
             [[ -n $line ]] || continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -23,6 +23,7 @@ from trk.errors import JournalError, TrkError, UsageError
 __all__ = ["Check", "State", "doctor"]
 
 DEFAULT_TIMEOUT_S = 5.0
+LOCAL_S = 2.0  # what is on this machine is looked at for so long, however short the time is for servers
 _SHORTEST_SECRET = 6  # a value shorter than this may stand in any text by chance
 _FOLDERS = ("PWD", "OLDPWD")  # named like passwords, and no secrets
 
@@ -40,6 +41,7 @@ CHECKS: tuple[tuple[str, Callable[[Here], Iterator[Finding]]], ...] = (
     ("journal", records.journal),
     ("session", records.session_file),
     ("open runs", records.open_runs),
+    ("files", records.files),
     ("settings", targets.settings_files),
 )
 
@@ -61,27 +63,30 @@ class Check:
 def doctor(timeout: float = DEFAULT_TIMEOUT_S) -> list[Check]:
     """Look for what is wrong here and say what mends it; changes nothing, and takes at most `timeout` seconds.
 
-    What does not answer in that time is a check that failed. Never raises for what it finds; UsageError for a
-    timeout that is none.
+    What is on this machine is looked at for 2 seconds, if `timeout` is less. What does not answer in its time is a
+    check that failed. Never raises for what it finds; UsageError for a timeout that is none.
     """
     seconds = rules.to_number(timeout, "timeout")
     if not 0 <= seconds <= threading.TIMEOUT_MAX:
         raise UsageError(f"timeout {rules.shown(timeout)} is not a number of seconds from 0 up")
-    deadline = time.monotonic() + seconds
-    looked = _Asked(partial(look_around, deadline))
-    here = looked.answer(deadline)
+    seconds_here, began = max(seconds, LOCAL_S), time.monotonic()
+    looked = _Asked(partial(look_around, began + seconds_here))
+    here = looked.answer(began + seconds_here)
     if here is None:
-        return [_late("folder", seconds)]
+        return [_late("folder", seconds_here)]
     if isinstance(here, Exception):
         return [_failed("folder", here)]
-    wanted = [*CHECKS, *targets.checks(here)]
-    asked = [(name, _Asked(partial(_checks, name, look, here))) for name, look in wanted]
+    there = replace(here, deadline=began + seconds)
+    wanted = [(name, look, here, seconds_here) for name, look in CHECKS]
+    wanted += [(name, look, there, seconds) for name, look in targets.backend_checks(here)]
+    wanted.append(("delivery", targets.delivery, here, seconds_here))
+    asked = [(name, _Asked(partial(_checks, name, look, where)), may) for name, look, where, may in wanted]
     found: list[Check] = []
-    for name, question in asked:
-        answer = question.answer(deadline)
+    for name, question, may in asked:
+        answer = question.answer(began + may)
         if isinstance(answer, Exception):
             answer = [_failed(name, answer)]
-        found += answer or [_late(name, seconds)]
+        found += answer or [_late(name, may)]
     return found
 
 

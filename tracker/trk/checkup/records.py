@@ -10,8 +10,9 @@ from trk import session, settings
 from trk.checkup.here import Finding, Here
 from trk.checkup.places import size
 from trk.errors import TrkError
-from trk.journal import health, select
+from trk.journal import health, lifecycle, select
 from trk.journal.write import now_ms
+from trk.media.table_cells import count
 
 LARGEST_CHECKED = 200_000_000  # bytes of a journal that are checked page by page
 LARGE_LOG = 100_000_000
@@ -31,7 +32,7 @@ def journal(here: Here) -> Iterator[Finding]:
         yield "warn", f"{error.message}: the next command brings it up to date", error.hint
         return
     logged = health.log_size(here.journal)
-    found = f"{here.journal}: {runs} runs, {running} open, {size(_size(here.journal))}, log {size(logged)}"
+    found = f"{here.journal}: {count(runs, 'run')}, {running} open, {size(_size(here.journal))}, log {size(logged)}"
     damage, note = _checked(here)
     if damage is not None:
         whole = quote(f"{here.journal}.recovered")
@@ -71,10 +72,10 @@ def session_file(here: Here) -> Iterator[Finding]:
             yield from _named_run(opened)
             for run_id in active:
                 known = select.columns(opened, run_id)
-                if known is None or known["status"] != "RUNNING":
+                if not lifecycle.is_open(opened, run_id):
                     stale += 1
-                    state = f"ended ({known['status']})" if known else "not in this journal"
-                    yield "warn", f"the session's run {run_id} is {state}", "trk detach"
+                    state = _over(opened, run_id, known["status"]) if known else "is not in this journal"
+                    yield "warn", f"the session's run {run_id} {state}", "trk detach"
     if not stale:
         yield "ok", f"{path}: {f'in run {active[-1]}' if active else 'in no run'}", None
 
@@ -85,12 +86,47 @@ def _named_run(opened: health.ReadOnly) -> Iterator[Finding]:
     if named is None:
         return
     try:
-        known = select.columns(opened, select.resolve(opened, named))
+        run_id = select.resolve(opened, named)
+        known = select.columns(opened, run_id)
     except TrkError as error:
         yield "fail", f"TRK_RUN: {error.message}", "unset TRK_RUN"
         return
-    if known is not None and known["status"] != "RUNNING":
-        yield "warn", f"TRK_RUN names run {named}, which has ended ({known['status']})", "unset TRK_RUN"
+    if known is not None and not lifecycle.is_open(opened, run_id):
+        yield "warn", f"TRK_RUN names run {named}, which {_over(opened, run_id, known['status'])}", "unset TRK_RUN"
+
+
+def _over(opened: health.ReadOnly, run_id: str, status: str) -> str:
+    """Why a run can't be logged into."""
+    return "is deleted" if lifecycle.is_deleted(opened, run_id) else f"has ended ({status})"
+
+
+def files(here: Here) -> Iterator[Finding]:
+    """Whether the files that the backends wait for lie here as they were logged, by their size."""
+    if here.journal is None:
+        yield "skip", "there is no journal yet", None
+        return
+    with health.read_only(here.journal) as opened:
+        waiting = health.pending_files(opened)
+    bad = [(run_id, path, why) for run_id, path, lying, size in waiting if (why := _trouble(lying, size))]
+    if not bad:
+        yield "ok", f"{len(waiting)} files wait for their delivery, and are whole" if waiting else "none wait", None
+        return
+    shown = ", ".join(f"{path} of {run_id} ({why})" for run_id, path, why in bad[:SHOWN])
+    more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    yield (
+        "fail",
+        f"{len(bad)} of {len(waiting)} files that are not delivered yet can't be: {shown}{more}",
+        f"trk log-artifact {quote(bad[0][1])} (the same file, into any run), then trk sync",
+    )
+
+
+def _trouble(path: str, size: int) -> str | None:
+    """What is wrong with a file that has this many bytes; None when nothing is."""
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None if found.st_size == size else f"{path} has {found.st_size} bytes, not {size}"
 
 
 def open_runs(here: Here) -> Iterator[Finding]:

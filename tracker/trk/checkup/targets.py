@@ -13,6 +13,7 @@ from trk.addresses import without_userinfo
 from trk.checkup.here import Finding, Here
 from trk.checkup.machine import DISTRIBUTION
 from trk.journal import health
+from trk.media.table_cells import count
 
 # The modules whose `probe(target, timeout)` says in words what was found at a target, or raises a BackendError. What
 # a backend's own code does on opening a run would make what is missing.
@@ -20,11 +21,10 @@ PROBES = {"mlflow": "trk.backends._mlflow_probe"}
 TRUST = "trk config trust"
 
 
-def checks(here: Here) -> list[tuple[str, Callable[[Here], Iterator[Finding]]]]:
-    """A check for each backend as configured, and one for what any backend does not have."""
+def backend_checks(here: Here) -> list[tuple[str, Callable[[Here], Iterator[Finding]]]]:
+    """A check for each backend that is configured."""
     names = here.settings.get("backends") if here.settings is not None else ()
-    configured = [(f"backend {name}", partial(backend, name)) for name in names or ()]
-    return [*configured, ("delivery", delivery)]
+    return [(f"backend {name}", partial(backend, name)) for name in names or ()]
 
 
 def settings_files(here: Here) -> Iterator[Finding]:
@@ -112,14 +112,24 @@ def _backlog(backlog: health.Backlog) -> Iterator[Finding]:
     name = backlog.backend
     if backlog.ended or backlog.unopened:
         why = f" (last: {backlog.last_error})" if backlog.last_error else ""
-        yield "warn", f"{name} does not have {backlog.ended} rows of ended runs{why}", f"trk sync --to {name}"
+        theirs = f", {backlog.theirs} of them of other programs' runs" if backlog.theirs else ""
+        yield (
+            "warn",
+            f"{name} does not have {count(backlog.ended, 'row')} of ended runs{theirs}{why}",
+            f"trk sync --to {name}",
+        )
     elif backlog.pending:
-        yield "ok", f"{name} has everything of ended runs; {backlog.pending} rows of open runs come when they end", None
+        come = "comes" if backlog.pending == 1 else "come"
+        yield (
+            "ok",
+            f"{name} has everything of ended runs; {count(backlog.pending, 'row')} of open runs {come} when they end",
+            None,
+        )
     else:
         yield "ok", f"{name} has everything that it takes", None
     if backlog.rejected:
         yield (
             "warn",
-            f"{name} rejected {backlog.rejected} rows of {backlog.rejected_runs} runs",
+            f"{name} rejected {count(backlog.rejected, 'row')} of {count(backlog.rejected_runs, 'run')}",
             f"trk status --run {backlog.rejected_run_id}",
         )

@@ -33,13 +33,14 @@ def pending(
 ) -> list[Pending]:
     """Everything that waits to be delivered, oldest run first; with `ended`, of ended runs only.
 
-    A run never opened at its backend waits too.
+    A run never opened at its backend waits too; another program's that was attached to and then deleted here does not.
     """
     found = journal.read(
         "SELECT run, run_id, backend, target, cursor, "
         "(SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS n "
         "FROM deliveries d JOIN runs USING (run) WHERE (cursor < n OR remote_id IS NULL) "
-        "AND (NOT ? OR status != 'RUNNING') ORDER BY start_time, run_id, backend",
+        "AND NOT (external AND deleted IS NOT NULL) AND (NOT ? OR status != 'RUNNING') "
+        "ORDER BY start_time, run_id, backend",
         (ended,),
     )
     return [
@@ -95,15 +96,28 @@ def opened(journal: Journal, run: int, backend: str, remote_id: str, url: str | 
 
 
 def advance(
-    journal: Journal, run: int, backend: str, n: int, rejected: Sequence[Rejection], skipped: Sequence[Rejection]
+    journal: Journal,
+    run: int,
+    backend: str,
+    n: int,
+    rejected: Sequence[Rejection],
+    skipped: Sequence[Rejection],
+    whole: Sequence[str] = (),
 ) -> None:
-    """Move the cursor to `n`: up to there the backend has everything but what is rejected or skipped."""
+    """Move the cursor to `n`: up to there the backend has everything but what is rejected or skipped.
+
+    Of the tables `whole` it has every row, also those that it rejected before.
+    """
     entries = [(run, backend, r.n, r.kind, r.key, r.reason, 0) for r in rejected]
     entries += [(run, backend, r.n, r.kind, r.key, r.reason, 1) for r in skipped]
     with journal.explaining, journal.lock, journal.begun() as db:
         db.execute(
             "UPDATE deliveries SET cursor = max(cursor, ?), last_error = NULL WHERE run = ? AND backend = ?",
             (n, run, backend),
+        )
+        db.executemany(
+            "DELETE FROM rejections WHERE run = ? AND backend = ? AND kind = 'table' AND key = ?",
+            [(run, backend, name) for name in whole],
         )
         db.executemany("INSERT OR IGNORE INTO rejections VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
 

@@ -204,8 +204,14 @@ def _put_in_place(draft: str, path: str) -> None:
 
 
 def _aside(path: str) -> str:
-    """The command that moves a journal away together with its log, which holds its newest rows."""
-    return f"mv {path} {path}.broken; mv {path}-wal {path}.broken-wal"
+    """The command that moves a journal away together with its log, if it has one, which holds its newest rows."""
+    from shlex import quote
+
+    for journal in list(_opened):
+        if journal.path == path:
+            journal.close()  # an empty log goes with it
+    there = [suffix for suffix in ("", "-wal") if os.path.exists(path + suffix)]
+    return "; ".join(f"mv {quote(path + suffix)} {quote(f'{path}.broken{suffix}')}" for suffix in there)
 
 
 def explained(error: BaseException, path: str) -> TrkError:

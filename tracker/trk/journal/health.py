@@ -6,17 +6,18 @@ a log is read as it lies there, and only one with a log is joined with it.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from trk.errors import JournalError
-from trk.journal import schema
+from trk.journal import blobs, schema
 from trk.journal.db import Journal, _opened, explained
 
 LOCK_WAIT_S = 1.0  # whoever looks for what is wrong does not wait for it to end
@@ -123,11 +124,15 @@ def _damage(path: str, deadline: float) -> str | None:
     return None if found == ["ok"] else "; ".join(found)
 
 
+_FORGOTTEN = "(external AND deleted IS NOT NULL)"  # another program's run whose attachment was deleted here
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What one backend does not have, over all runs, in rows.
 
-    `ended` are the pending rows of ended runs, `unopened` the ended runs that the backend does not know yet.
+    `ended` are the pending rows of ended runs and of those of other programs (`theirs`), which end without trk;
+    `unopened` are the ended runs that the backend does not know yet.
     `rejected_runs` have rejected rows, the newest is `rejected_run_id`. `last_error` is why the newest run that does
     not go on does not.
     """
@@ -135,6 +140,7 @@ class Backlog:
     backend: str
     pending: int
     ended: int
+    theirs: int
     unopened: int
     rejected: int
     rejected_runs: int
@@ -145,12 +151,13 @@ class Backlog:
 def backlogs(journal: Journal) -> list[Backlog]:
     """Per backend that any run goes to, what is pending and rejected."""
     waiting = journal.read(
-        "SELECT backend, coalesce(sum(logged - cursor), 0), "
-        "coalesce(sum((logged - cursor) * (status != 'RUNNING')), 0), "
-        "coalesce(sum(remote_id IS NULL AND status != 'RUNNING'), 0) FROM "
-        "(SELECT backend, cursor, remote_id, status, "
+        "SELECT backend, coalesce(sum(logged - cursor), 0), "  # noqa: S608 - our words
+        "coalesce(sum((logged - cursor) * over), 0), coalesce(sum((logged - cursor) * external), 0), "
+        "coalesce(sum(remote_id IS NULL AND over), 0) FROM "
+        # Another program's run is never ended here: what is logged into it waits for nothing but its delivery.
+        "(SELECT backend, cursor, remote_id, external, status != 'RUNNING' OR external AS over, "
         "(SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS logged "
-        "FROM deliveries d JOIN runs USING (run)) GROUP BY backend ORDER BY backend"
+        f"FROM deliveries d JOIN runs USING (run) WHERE NOT {_FORGOTTEN}) GROUP BY backend ORDER BY backend"
     )
     refused: dict[str, tuple[int, int, str | None]] = {
         backend: (rows, runs, newest)
@@ -160,18 +167,60 @@ def backlogs(journal: Journal) -> list[Backlog]:
         )
     }
     return [
-        Backlog(backend, pending, ended, unopened, *refused.get(backend, (0, 0, None)), _last_error(journal, backend))
-        for backend, pending, ended, unopened in waiting
+        Backlog(
+            backend,
+            pending,
+            ended,
+            theirs,
+            unopened,
+            *refused.get(backend, (0, 0, None)),
+            _last_error(journal, backend),
+        )
+        for backend, pending, ended, theirs, unopened in waiting
     ]
 
 
 def _last_error(journal: Journal, backend: str) -> str | None:
     found = journal.read(
-        "SELECT last_error FROM deliveries JOIN runs USING (run) "
-        "WHERE backend = ? AND last_error IS NOT NULL ORDER BY start_time DESC LIMIT 1",
+        "SELECT last_error FROM deliveries JOIN runs USING (run) "  # noqa: S608 - our words
+        f"WHERE backend = ? AND last_error IS NOT NULL AND NOT {_FORGOTTEN} ORDER BY start_time DESC LIMIT 1",
         (backend,),
     )
     return found[0][0] if found else None
+
+
+def pending_files(journal: Journal) -> list[tuple[str, str, str, int]]:
+    """(run id, path inside the run, where the bytes lie, their number) of each file that some backend waits for.
+
+    A table is handed over whole, so that its first rows count as long as any of it is pending.
+    """
+    found = journal.read(
+        "SELECT DISTINCT run, run_id, f.n, path, sha256, size FROM deliveries d "  # noqa: S608 - our words
+        "JOIN runs USING (run) JOIN files f USING (run) "
+        f"WHERE sha256 IS NOT NULL AND size IS NOT NULL AND NOT {_FORGOTTEN} AND (f.n > cursor OR (kind = 'table' AND "
+        "EXISTS (SELECT 1 FROM files g WHERE g.run = f.run AND g.path = f.path AND g.n > cursor))) "
+        "ORDER BY run_id, path, f.n"
+    )
+    in_place = _in_place(journal, {(run, n) for run, _, n, _, _, _ in found})
+    return [
+        (run_id, path, in_place.get((run, n, path)) or blobs.path(journal, sha256), size)
+        for run, run_id, n, path, sha256, size in found
+    ]
+
+
+def _in_place(journal: Journal, rows: Collection[tuple[int, int]]) -> dict[tuple[int, int, str], str]:
+    """Where the files of these rows lie that were logged without a copy, by run, row and path."""
+    lying = {}
+    for run in {run for run, _ in rows}:
+        for n, value in journal.read(
+            "SELECT n, value FROM rows WHERE run = ? AND step IS NULL AND kind IN ('file', 'artifact') "
+            "AND instr(value, '\"source\":')",
+            (run,),
+        ):
+            if (run, n) in rows:
+                files = json.loads(value)["files"]
+                lying.update({(run, n, file["path"]): file["source"] for file in files if file.get("source")})
+    return lying
 
 
 def silent_runs(journal: Journal, before_ms: int) -> list[tuple[str, str]]:

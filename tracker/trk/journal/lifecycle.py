@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from trk.errors import Conflict, NotFound
@@ -19,19 +20,24 @@ _STATE = (
     "SELECT status, deleted IS NOT NULL, external, (SELECT backend || ':' || remote_id FROM deliveries d "
     "WHERE d.run = runs.run AND remote_id IS NOT NULL ORDER BY backend LIMIT 1) FROM runs WHERE run_id = ?"
 )
+NO_ROW = 0
 
 
 def set_deleted(journal: Journal, run_id: str, deleted: bool) -> int | None:
     """Delete an ended run, or restore it; returns the row's number, None when it was so already.
 
-    Raises NotFound, and Conflict for a run that is open or another program's.
+    Of another program's run nothing but the attachment is hidden here, or brought back: no row says so (NO_ROW), since
+    a row would be delivered. Raises NotFound, and Conflict for a run of trk that is open.
     """
     time_ms = write.now_ms()
     with journal.explaining, journal.lock, journal.begun() as db:
-        if not _changes(db.execute(_STATE, (run_id,)).fetchone(), run_id, deleted):
+        found = db.execute(_STATE, (run_id,)).fetchone()
+        if not _changes(found, run_id, deleted):
             return None
         rows = write.any_rows(db, run_id)
         db.execute("UPDATE runs SET deleted = ? WHERE run = ?", (time_ms if deleted else None, rows.run))
+        if found[2]:
+            return NO_ROW
         return rows.append("delete" if deleted else "restore", time_ms, None, None, None)
 
 
@@ -45,25 +51,35 @@ def _changes(found: tuple[Any, ...] | None, run_id: str, deleted: bool) -> bool:
     """Whether deleting a run of this state, or restoring it, changes it."""
     if found is None:
         raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
-    status, was_deleted, external, there = found
-    if external:
-        raise Conflict(
-            f"run {run_id} belongs to another program: trk neither deletes nor restores it",
-            hint=f"delete {there} with what made it; trk end --run {run_id} leaves it",
-        )
-    if deleted and status == "RUNNING":
+    status, was_deleted, external, _ = found
+    if deleted and status == "RUNNING" and not external:
         raise Conflict(f"run {run_id} has not ended", hint=f"trk end --run {run_id}")
     return bool(was_deleted) != deleted
 
 
+# ---- runs of other programs
+
 _ATTACHED = (
-    "SELECT run_id FROM deliveries JOIN runs USING (run) WHERE backend = ? AND remote_id = ? ORDER BY run LIMIT 1"
+    "SELECT run_id FROM deliveries JOIN runs USING (run) WHERE backend = ? AND target = ? AND remote_id = ? "
+    "ORDER BY run LIMIT 1"
 )
 
 
-def attached(journal: Journal, backend: str, remote_id: str) -> str | None:
-    """The id of the run in this journal that is delivered to this run of a backend; None when there is none."""
-    found = journal.read(_ATTACHED, (backend, remote_id))
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What a run of another program has: the last (step, time in ms, value) of its metrics, its params and tags."""
+
+    last: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def attached(journal: Journal, backend: str, target: str, remote_id: str) -> str | None:
+    """The id of the run in this journal that is delivered to this run of a backend; None when there is none.
+
+    `target` is the place, as the journal keeps it: a copy of a store has runs of the same ids.
+    """
+    found = journal.read(_ATTACHED, (backend, target, remote_id))
     return found[0][0] if found else None
 
 
@@ -72,42 +88,43 @@ def attach(
     run_id: str,
     fields: Mapping[str, Any],
     deliveries: Sequence[tuple[str, str, str, str | None]],
-    last: Mapping[str, tuple[int, int, float]],
+    owned: Owned,
 ) -> str:
-    """Keep a run of another program: its columns, per backend (name, target as JSON, remote id, address), and the
-    last (step, time in ms, value) of its metrics, which a step left out goes on from.
+    """Keep a run of another program: its columns, and per backend (name, target as JSON, remote id, address).
 
-    Returns the run's id: that of an earlier one when another process has just attached to the same.
+    Of what its owner logged, the last points are kept, which a step left out goes on from, the params, since another
+    value of one is an error here too, and the tags. Returns the run's id: that of an earlier one when another process
+    has just attached to the same.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
-        for backend, _, remote_id, _ in deliveries:
-            if found := db.execute(_ATTACHED, (backend, remote_id)).fetchone():
+        for backend, target, remote_id, _ in deliveries:
+            if found := db.execute(_ATTACHED, (backend, target, remote_id)).fetchone():
                 earlier: str = found[0]
                 return earlier
         names = ", ".join(fields)
         marks = ", ".join("?" * len(fields))
         run = db.execute(
-            f"INSERT INTO runs (run_id, status, external, {names}) "  # noqa: S608 - column names are ours
-            f"VALUES (?, 'RUNNING', 1, {marks}) RETURNING run",
+            f"INSERT INTO runs (run_id, external, {names}) "  # noqa: S608 - column names are ours
+            f"VALUES (?, 1, {marks}) RETURNING run",
             (run_id, *fields.values()),
         ).fetchone()[0]
         db.executemany(
             "INSERT INTO deliveries (run, backend, target, remote_id, url) VALUES (?, ?, ?, ?, ?)",
             [(run, *delivery) for delivery in deliveries],
         )
-        _keep_last(db, run, last)
+        _keep_last(db, run, owned.last)
+        _keep_texts(db, run, owned)
         return run_id
 
 
-def reattached(
-    journal: Journal, run_id: str, fields: Mapping[str, Any], last: Mapping[str, tuple[int, int, float]]
-) -> None:
-    """Let the columns of another program's run, and the last points of its metrics, catch up with its owner's."""
+def caught_up(journal: Journal, run_id: str, fields: Mapping[str, Any], owned: Owned) -> None:
+    """Let the columns of another program's run, and what is known of its content, catch up with its owner's."""
     columns = ", ".join(f"{name} = ?" for name in fields)
     with journal.explaining, journal.lock, journal.begun() as db:
         run = write.any_rows(db, run_id).run
         db.execute(f"UPDATE runs SET {columns} WHERE run = ?", (*fields.values(), run))  # noqa: S608 - ours
-        _keep_last(db, run, last)
+        _keep_last(db, run, owned.last)
+        _keep_texts(db, run, owned)
 
 
 def _keep_last(db: Connection, run: int, last: Mapping[str, tuple[int, int, float]]) -> None:
@@ -128,10 +145,63 @@ def _keep_last(db: Connection, run: int, last: Mapping[str, tuple[int, int, floa
             )
 
 
+def _keep_texts(db: Connection, run: int, owned: Owned) -> None:
+    """The owner's params and tags, where this journal has not logged its own.
+
+    A param that is logged here and not delivered gives way: the owner's can't be changed any more.
+    """
+    params = _pairs(db, "SELECT key, value FROM params WHERE run = ?", run)
+    tags = _pairs(db, "SELECT key, value FROM tags WHERE run = ?", run)
+    new_params = {key: text for key, text in owned.params.items() if params.get(key) != text}
+    new_tags = {key: text for key, text in owned.tags.items() if tags.get(key) != text}
+    gone = tags.keys() - owned.tags.keys()
+    if not (new_params or new_tags or gone):
+        return
+    ours_params, ours_tags = _own_names(db, run)
+    for key in new_params.keys() - ours_params:
+        db.execute("INSERT OR REPLACE INTO params VALUES (?, ?, ?)", (run, key, new_params[key]))
+    for key in new_tags.keys() - ours_tags:
+        db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (run, key, new_tags[key]))
+    for key in gone - ours_tags:
+        db.execute("DELETE FROM tags WHERE run = ? AND key = ?", (run, key))
+
+
+def _pairs(db: Connection, select: str, run: int) -> dict[str, str]:
+    return dict(db.execute(select, (run,)).fetchall())
+
+
+def _own_names(db: Connection, run: int) -> tuple[set[str], set[str]]:
+    """(params that were logged here and delivered, tags that were logged here or taken away)."""
+    cursor = db.execute("SELECT coalesce(min(cursor), 0) FROM deliveries WHERE run = ?", (run,)).fetchone()[0]
+    rejected = {n for (n,) in db.execute("SELECT n FROM rejections WHERE run = ?", (run,))}
+    params: set[str] = set()
+    tags: set[str] = set()
+    for n, kind, key in db.execute(
+        "SELECT n, kind, key FROM rows WHERE run = ? AND step IS NULL "
+        "AND kind IN ('param', 'tag', 'delete_tag', 'summary')",
+        (run,),
+    ):
+        name = f"summary/{key}" if kind == "summary" else key
+        if kind != "param":
+            tags.add(name)
+        if kind in ("param", "summary") and n <= cursor and n not in rejected:
+            params.add(name)
+    return params, tags
+
+
 def is_external(journal: Journal, run_id: str) -> bool:
-    """Whether a run is another program's, which trk never ends, deletes or restores."""
+    """Whether a run is another program's, which trk never ends, and of which it hides the attachment alone."""
     found = journal.read("SELECT external FROM runs WHERE run_id = ?", (run_id,))
     return bool(found and found[0][0])
+
+
+def is_open(journal: Journal, run_id: str) -> bool:
+    """Whether a run can be logged into: another program's also when its owner has ended it."""
+    return bool(
+        journal.read(
+            "SELECT 1 FROM runs WHERE run_id = ? AND deleted IS NULL AND (external OR status = 'RUNNING')", (run_id,)
+        )
+    )
 
 
 def handle(journal: Journal, run_id: str) -> str | None:
@@ -140,11 +210,23 @@ def handle(journal: Journal, run_id: str) -> str | None:
     return found[0][3] if found and found[0][2] else None
 
 
-def externals(journal: Journal, backend: str) -> dict[str, str]:
-    """The runs of other programs at a backend that were attached to: run ids by remote id."""
+def settled(journal: Journal, run_id: str) -> list[tuple[str, str, str]]:
+    """(backend, target as JSON, remote id) of an attached run, where everything logged into it was delivered."""
+    return journal.read(
+        "SELECT backend, target, remote_id FROM deliveries JOIN runs USING (run) "
+        "WHERE run_id = ? AND external AND deleted IS NULL AND remote_id IS NOT NULL AND last_error IS NULL "
+        "AND cursor = (SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = runs.run)",
+        (run_id,),
+    )
+
+
+def externals(journal: Journal, backend: str, target: str) -> dict[str, str]:
+    """The runs of other programs at this target of a backend that are attached to: run ids by remote id."""
     return dict(
         journal.read(
-            "SELECT remote_id, run_id FROM runs JOIN deliveries USING (run) WHERE external AND backend = ?", (backend,)
+            "SELECT remote_id, run_id FROM runs JOIN deliveries USING (run) "
+            "WHERE external AND deleted IS NULL AND backend = ? AND target = ?",
+            (backend, target),
         )
     )
 

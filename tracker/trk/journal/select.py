@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trk import settings
 from trk.errors import NotFound, UsageError
 from trk.rules import shown
 
@@ -36,7 +37,7 @@ def resolve(journal: Journal, named: str, *, deleted: bool = False) -> str:
         except UnicodeEncodeError:  # bytes of a command line that are no text
             raise NotFound(f"there is no run {shown(named)} in this journal", hint="trk ls") from None
     if named.startswith(HANDLES):
-        return _by_handle(journal, named)
+        return _by_handle(journal, named, deleted)
     if named == "@last":
         found = _last(journal, deleted) or _last(journal, not deleted)
     else:
@@ -52,17 +53,37 @@ def resolve(journal: Journal, named: str, *, deleted: bool = False) -> str:
     return run_id
 
 
-def _by_handle(journal: Journal, named: str) -> str:
-    """The run that is delivered to this run of a backend."""
+def _by_handle(journal: Journal, named: str, deleted: bool) -> str:
+    """The run that is delivered to this run of a backend.
+
+    Of several, since a copy of a store has runs of the same ids, those that are `deleted` or not, then the one at the
+    store that the environment names. Raises UsageError when that does not tell.
+    """
     backend, _, remote_id = named.partition(":")
     found = journal.read(
-        "SELECT run_id FROM deliveries JOIN runs USING (run) WHERE backend = ? AND remote_id = ? ORDER BY run LIMIT 1",
+        "SELECT run_id, json_extract(target, '$.tracking_uri'), deleted IS NOT NULL FROM deliveries "
+        "JOIN runs USING (run) WHERE backend = ? AND remote_id = ? ORDER BY run",
         (backend, remote_id),
     )
     if not found:
         raise NotFound(f"{shown(named)} is not in this journal", hint=f"trk attach {named}")
+    if len(found) > 1:
+        found = [entry for entry in found if entry[2] == deleted] or found
+    if len(found) > 1:
+        found = _configured(found) or found
+    if len(found) > 1:
+        listed = ", ".join(f"{run_id} (at {place})" for run_id, place, _ in found[:5])
+        raise UsageError(f"{shown(named)} could be several runs: {listed}", hint="name it by its id")
     run_id: str = found[0][0]
     return run_id
+
+
+def _configured(found: list[tuple[str, str | None, int]]) -> list[tuple[str, str | None, int]]:
+    """Those that go to the store which the environment names."""
+    from trk.addresses import without_userinfo
+
+    named = settings.env("MLFLOW_TRACKING_URI")
+    return [entry for entry in found if named is not None and entry[1] == without_userinfo(named)]
 
 
 def _candidates(journal: Journal, named: str, deleted: bool) -> list[tuple[str, str]]:

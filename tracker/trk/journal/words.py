@@ -46,6 +46,18 @@ _RUNS = """
     FROM runs WHERE (name LIKE ?1 ESCAPE '\\' OR run_id LIKE ?1 ESCAPE '\\') AND {which}
     ORDER BY run DESC LIMIT ?2
 """
+# The names and paths of what one run has: names first, of what is called otherwise than its path.
+_OWN = """
+    WITH own (name, path) AS (
+        SELECT name, path FROM files WHERE run = (
+            SELECT run FROM runs WHERE deleted IS NULL AND (run_id = ?3 OR name = ?3
+            OR (?3 = '@last' AND status != 'RUNNING') OR (length(?3) > 3 AND substr(run_id, 1, length(?3)) = ?3))
+            ORDER BY run_id = ?3 DESC, name = ?3 DESC, CASE ?3 WHEN '@last' THEN end_time END DESC, run DESC LIMIT 1
+        )
+    )
+    SELECT word FROM (SELECT 0 AS place, name AS word FROM own WHERE name != path UNION SELECT 1, path FROM own)
+    WHERE word LIKE ?1 ESCAPE '\\' ORDER BY place, word LIMIT ?2
+"""
 _WHICH = {
     "run": "deleted IS NULL",
     "open-run": "deleted IS NULL AND status = 'RUNNING'",
@@ -65,6 +77,11 @@ def keys(path: str, kind: str, prefix: str) -> list[str]:
     else:
         found = _found(path, {"metric": _METRICS, "experiment": _EXPERIMENTS}[kind], prefix)
     return [key for (key,) in found]
+
+
+def own_artifacts(path: str, run: str, prefix: str) -> list[str]:
+    """The names and paths of what a run has, as `keys`. The run is named by id, prefix, name or `@last`."""
+    return [word for (word,) in _found(path, _OWN, prefix, run)]
 
 
 def runs(path: str, kind: str, prefix: str) -> list[tuple[str, str, str, str, bool]]:

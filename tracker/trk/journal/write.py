@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from trk.journal.db import Journal
 
+# Another program's run takes rows when its owner has ended it, too; one that was forgotten takes none.
 _FIND = (
-    "SELECT run, status, (SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = runs.run) FROM runs WHERE run_id = ?"
+    "SELECT run, CASE WHEN NOT external THEN status WHEN deleted IS NULL THEN 'RUNNING' ELSE 'deleted' END, "
+    "(SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = runs.run) FROM runs WHERE run_id = ?"
 )
 _APPEND = "INSERT INTO rows (run, n, kind, time, key, step, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _LIVE = (
@@ -97,8 +99,15 @@ def open_rows(db: Connection, run_id: str) -> Rows:
     """The rows of a run that is there and open."""
     rows = any_rows(db, run_id)
     if rows.status != "RUNNING":
+        _check_kept(rows, run_id)
         raise Conflict(f"run {run_id} has ended ({rows.status})", hint=f"trk resume {run_id}")
     return rows
+
+
+def _check_kept(rows: Rows, run_id: str) -> None:
+    """Raise Conflict when the run is deleted: then it can't be resumed either."""
+    if rows.db.execute("SELECT deleted FROM runs WHERE run = ?", (rows.run,)).fetchone()[0] is not None:
+        raise Conflict(f"run {run_id} is deleted", hint=f"trk restore {run_id}")
 
 
 def metrics(
@@ -286,8 +295,7 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
 
 def _ended_rows(db: Connection, run_id: str) -> Rows:
     rows = any_rows(db, run_id)
-    if db.execute("SELECT deleted FROM runs WHERE run = ?", (rows.run,)).fetchone()[0] is not None:
-        raise Conflict(f"run {run_id} is deleted", hint=f"trk restore {run_id}")
+    _check_kept(rows, run_id)
     if rows.status == "RUNNING":
         raise Conflict(f"run {run_id} has not ended", hint=f"trk attach {run_id}")
     return rows

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from trk import rules
+from trk import rules, session
 from trk.errors import Conflict, NoActiveRun, NotFound, TrkError, UsageError
 from trk.journal import blobs, files
-from trk.query import ask, sources
+from trk.query import ask, sources, tables
 from trk.query.sources import Source, Warn
 from trk.records import ArtifactRecord, RunRecord
 from trk.tracker import find_journal, need_run
@@ -21,7 +21,7 @@ GET_TIMEOUT_S = 3600.0  # a large model takes its time
 
 
 def artifacts(
-    run: str | None = None,
+    run: ask.RunName | None = None,
     *,
     path: str | None = None,
     type: str | None = None,  # noqa: A002 - the option's name
@@ -48,7 +48,7 @@ def artifacts(
 
 def get_artifact(
     what: str,
-    run: str | None = None,
+    run: ask.RunName | None = None,
     *,
     to: str | os.PathLike[str] = ".",
     n: int | None = None,
@@ -60,17 +60,21 @@ def get_artifact(
 ) -> list[Path]:
     """Fetch files of a run (left out: the active one), with checksums verified; returns where they are.
 
-    `what` is a path, a folder, the name something was logged under (all images of a series), or an artifact as
-    `name`, `name:latest` or `name:v3`; for those the run may be left out where none is active, and the experiment's
-    newest is meant. One file goes into the folder `to`, or is `to` itself when that is no folder and has no slash at
-    its end; several go into a folder of their name in `to`. `n` is the row of an earlier content. What is there
-    already is left when it is the same, and otherwise a Conflict unless `overwrite`. With `single` several are a
-    UsageError, and nothing is fetched.
+    `what` is a path, a folder, `.` for everything, the name something was logged under (all images of a series), or an
+    artifact as `name`, `name:latest` or `name:v3`; for those the run may be left out where none is active, and the
+    experiment's newest is meant. One file goes into the folder `to`, or is `to` itself when that is no folder and has
+    no slash at its end; several go into a folder of their name in `to`, and everything goes into `to` as it lies in
+    the run. A table is JSON, unless the file that it is to be ends in .csv, .tsv or .jsonl: then it is written so.
+    `n` is the row of an earlier content. What is there already is left when it is the same, and otherwise a Conflict
+    unless `overwrite`. With `single` several are a UsageError, and nothing is fetched.
 
     Raises NotFound, also when all of it is references, SourceUnavailable, and TrkError when a checksum differs (nothing
     is left of that file).
     """
-    rules.check_text(what, "the artifact's name")
+    if not rules.check_text(what, "the artifact's name"):
+        raise UsageError("the artifact's name is empty", hint=". is everything; else trk artifacts ls")
+    if n is not None:
+        ask.check_count(n, "n", 0)
     if not os.fspath(to) or "\0" in os.fspath(to):
         raise UsageError(f"output {rules.shown(os.fspath(to))} is no path", hint=". is the folder you are in")
     deadline = time.monotonic() + timeout
@@ -95,16 +99,23 @@ def get_artifact(
     return fetched
 
 
-def _run_of(what: str, run: str | None) -> str | None:
-    """The run to look in: the one named, the active one, else the newest with an artifact of this name."""
+def _run_of(what: str, run: ask.RunName | None) -> ask.RunName | None:
+    """The run to look in: the one named, the active one, else the newest with an artifact of this name.
+
+    Raises NoActiveRun, and NotFound where a version is named and no run has it.
+    """
     if run is not None:
         return run
     try:
         need_run(None)
     except NoActiveRun:
         here = find_journal()
-        name, _, alias = what.partition(":")
-        newest = files.newest_version(here[1], ask.narrowed(None), name, _version(alias)) if here is not None else None
+        name, colon, alias = what.partition(":")
+        version, place = _version(alias), ask.narrowed(None)
+        newest = files.newest_version(here[1], place, name, version) if here is not None else None
+        if newest is None and colon:
+            where = f" in experiment {place}" if place else ""
+            raise NotFound(f"no run{where} has an artifact {rules.shown(what)}", hint="trk artifacts ls RUN") from None
         if newest is None:
             raise
         return newest
@@ -125,6 +136,10 @@ def _chosen(
 ) -> tuple[list[ArtifactRecord], tuple[str, str] | None]:
     """What is meant; and when it is several files, the name of their folder and the path above them."""
     path = what.rstrip("/")
+    if path == ".":
+        if not listed:
+            raise NotFound(f"run {run.run_id} has no files", hint=f"trk artifacts ls {run.run_id}")
+        return list(listed), ("", "")
     if exact := [one for one in listed if one.path == path]:
         return exact[-1:], None
     name, _, alias = what.partition(":")
@@ -167,17 +182,35 @@ def _fetch(
     source: Source, run: RunRecord, artifact: ArtifactRecord, target: Path, *, overwrite: bool, deadline: float
 ) -> None:
     """Fetch one file beside its target, and put it there when it is whole and what it should be."""
+    form = tables.form_of(target, artifact.path) if artifact.kind == "table" else None
     try:
         _check_target(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".trk-", dir=target.parent, ignore_cleanup_errors=True) as apart:
             draft = Path(apart) / "draft"
-            sources.within(source, deadline, lambda: source.fetch(run, artifact, str(draft)))
+            if form is None:
+                sources.within(source, deadline, lambda: source.fetch(run, artifact, str(draft)))
+            else:
+                sources.within(source, deadline, lambda: _fetch_table(source, run, artifact, form, draft))
             sha256 = _verified(draft, artifact)
             if overwrite or not _is_same(target, sha256):
                 draft.replace(target)
     except OSError as error:
         raise TrkError(f"{rules.shown(str(target))} can't be written: {error.strerror}", hint="df -h; ls -ld") from None
+
+
+def _fetch_table(source: Source, run: RunRecord, artifact: ArtifactRecord, form: str, to: Path) -> None:
+    """Write a whole table as csv, tsv or jsonl: from the journal's rows, or from the file that a backend has."""
+    journal = session.existing_journal(session.find_folder()) if source.name == sources.LOCAL else None
+    try:
+        if journal is not None:
+            tables.write(tables.of_journal(journal, artifact), form, to)
+        else:
+            whole = to.with_name("whole")
+            source.fetch(run, artifact, str(whole))
+            tables.write(tables.of_file(whole, artifact), form, to)
+    except UsageError as error:
+        raise TrkError(f"{artifact.path} can't be read as a table: {error.message}", hint="-o FILE.json") from None
 
 
 def _check_target(target: Path) -> None:

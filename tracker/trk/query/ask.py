@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import get_args
 
 from trk import config, rules, session
@@ -18,10 +18,48 @@ from trk.tracker import need_run
 
 DEFAULT_TIMEOUT_S = 30.0
 
+RunName = str | Run | RunRecord
+"""What names a run: an id, unique prefix, name, `@`, `@last`, `mlflow:<id>`; or a run itself."""
+
 
 def warn_python(text: str) -> None:
     """A warning as Python's."""
     warnings.warn(text, stacklevel=4)
+
+
+def name_of(run: RunName | None) -> str:
+    """The text that names a run. Raises UsageError for what names none, NoActiveRun.
+
+    `@`, and None, are looked up here: a source is asked from a thread that is in no run.
+    """
+    if isinstance(run, Run):
+        return run.id
+    if isinstance(run, RunRecord):
+        return run.run_id
+    if run is not None and not isinstance(run, str):
+        raise UsageError(
+            f"a run is named by text, or is a trk.Run or RunRecord, not {type(run).__name__}",
+            hint="its id or its name; several runs as a list",
+        )
+    return need_run(None).id if run in (None, "@") else str(run)
+
+
+def names_of(runs: RunName | Sequence[RunName] | None) -> list[str]:
+    """The texts that name one or several runs (None: the active one). Raises as `name_of`."""
+    if runs is None or isinstance(runs, (str, Run, RunRecord)) or not isinstance(runs, Iterable):
+        return [name_of(runs)]
+    return [name_of(run) for run in runs]
+
+
+def source_of(named: Collection[str]) -> str | None:
+    """The source that a handle such as `mlflow:<id>` among them names; None when the settings decide."""
+    return "mlflow" if any(name.startswith("mlflow:") for name in named) else None
+
+
+def check_count(number: object, what: str, least: int) -> None:
+    """Raise UsageError for what is no whole number from `least` up."""
+    if not hasattr(number, "__index__") or isinstance(number, bool) or number.__index__() < least:
+        raise UsageError(f"{what} must be a whole number from {least} up, not {rules.shown(number)}")
 
 
 def narrowed(experiment: str | None) -> str | None:
@@ -55,8 +93,7 @@ def best(
     rules.check_name(metric, "metric name")
     if mode not in (None, *get_args(Mode)) or agg not in get_args(Aggregate):
         raise UsageError(f"mode must be max or min, and agg one of {', '.join(get_args(Aggregate))}")
-    if n < 1:
-        raise UsageError(f"n must be 1 or more, not {n}")
+    check_count(n, "n", 1)
     where = filters.parse(filter) if filter else None
     deadline = time.monotonic() + timeout
     found = sources.choose(source, timeout=timeout, warn=warn)
@@ -88,7 +125,7 @@ def _unknown_metric(source: Source, metric: str, experiment: str | None, where: 
     if metric in names and where is not None:
         return NotFound(f"no run{place} that the filter admits has the metric {metric}", hint="trk ls --filter …")
     near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
-    hint = f"there is {', '.join(near)}" if near else "nothing has been logged there yet"
+    hint = f"there is {', '.join(near)}" if near else "no metrics have been logged there"
     return NotFound(f"no run{place} has the metric {metric} (source {source.name})", hint=hint)
 
 
@@ -142,8 +179,8 @@ def search(
     order = filters.parse_sort(sort) if sort else None
     if status is not None and status not in ("RUNNING", "FINISHED", "FAILED", "KILLED"):
         raise UsageError(f"status must be RUNNING, FINISHED, FAILED or KILLED, not {rules.shown(status)}")
-    if n is not None and n < 0:
-        raise UsageError(f"n must not be negative: {n}")
+    if n is not None:
+        check_count(n, "n", 0)
     if deleted and source not in (None, sources.LOCAL):
         raise UsageError(f"deleted runs are looked up in the journal, not in {rules.shown(source)}")
     deadline = time.monotonic() + timeout
@@ -166,7 +203,7 @@ def search(
 
 
 def get_run(
-    run: str | None = None,
+    run: RunName | None = None,
     *,
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
@@ -174,24 +211,25 @@ def get_run(
 ) -> RunRecord:
     """One run, by id, unique prefix, name, `@` (the active one, also when left out), `@last`, or `mlflow:<id>`.
 
-    Raises NotFound, NoActiveRun, UsageError when several runs are meant, SourceUnavailable.
+    Of a Run or a RunRecord it is what the source knows now. Raises NotFound, NoActiveRun, UsageError when several runs
+    are meant, SourceUnavailable.
     """
     chosen, record = locate(run, source=source, timeout=timeout, warn=warn)
     del chosen
     return record
 
 
-def locate(run: str | None, *, source: str | None, timeout: float, warn: Warn) -> tuple[Source, RunRecord]:
+def locate(run: RunName | None, *, source: str | None, timeout: float, warn: Warn) -> tuple[Source, RunRecord]:
     """(source, run): `get_run` for who goes on to ask the source."""
-    named = need_run(None).id if run in (None, "@") else str(run)
+    named = name_of(run)
     deadline = time.monotonic() + timeout
-    found = sources.choose(source or _source_of(named), timeout=timeout, warn=warn)
+    found = sources.choose(source or source_of([named]), timeout=timeout, warn=warn)
     return found, sources.within(found, deadline, lambda: sources.find(found, named))
 
 
 def history(
     metric: str | Sequence[str],
-    run: str | Run | RunRecord | Sequence[str] | None = None,
+    run: RunName | Sequence[RunName] | None = None,
     *,
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
@@ -202,11 +240,12 @@ def history(
     Raises NotFound for a metric that none of the runs has.
     """
     metrics = [metric] if isinstance(metric, str) else list(metric)
+    named = names_of(run)
     deadline = time.monotonic() + timeout
-    found = sources.choose(source or _source_of(run), timeout=timeout, warn=warn)
+    found = sources.choose(source or source_of(named), timeout=timeout, warn=warn)
 
     def ask() -> tuple[list[RunRecord], list[tuple[RunRecord, str, list[MetricPoint]]]]:
-        records = _records(found, run)
+        records = [sources.find(found, name) for name in named]
         return records, [(record, name, found.history(record, name)) for record in records for name in metrics]
 
     records, histories = sources.within(found, deadline, ask)
@@ -218,27 +257,6 @@ def history(
         if not points:
             warn(f"run {record.run_id} has no {name}")
     return [point for _, _, points in histories for point in points]
-
-
-def _records(source: Source, run: str | Run | RunRecord | Sequence[str] | None) -> list[RunRecord]:
-    if isinstance(run, RunRecord):
-        return [run]
-    named: Sequence[str] = (
-        [need_run(None).id]
-        if run is None
-        else [run.id]
-        if isinstance(run, Run)
-        else [run]
-        if isinstance(run, str)
-        else run
-    )
-    return [sources.find(source, need_run(None).id if name == "@" else name) for name in named]
-
-
-def _source_of(run: object) -> str | None:
-    """The source that a handle such as `mlflow:<id>` names; None when the settings decide."""
-    named = run[0] if isinstance(run, (list, tuple)) and run else run
-    return "mlflow" if isinstance(named, str) and named.startswith("mlflow:") else None
 
 
 def _no_points(records: Sequence[RunRecord], metric: str) -> NotFound:

@@ -11,12 +11,10 @@ from typing import TypeVar, cast, get_args
 from trk import rules
 from trk.errors import NotFound, UsageError
 from trk.query import sources
-from trk.query.ask import DEFAULT_TIMEOUT_S, narrowed
+from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, check_count, name_of, names_of, narrowed, source_of
 from trk.query.filters import Condition, Filter
 from trk.query.sources import Source, Warn
 from trk.records import Comparison, MetricComparison, Mode, RunRecord, Verdict
-from trk.run import Run
-from trk.tracker import need_run
 
 BEST = "best:"
 TAG = "tag:"
@@ -28,9 +26,9 @@ def _warn(text: str) -> None:
 
 
 def compare(
-    runs: str | Run | RunRecord | Sequence[str | Run | RunRecord] = (),
+    runs: RunName | Sequence[RunName] = (),
     *,
-    baseline: str | Run | RunRecord | None = None,
+    baseline: RunName | None = None,
     best: int | None = None,
     metric: str | None = None,
     mode: Mode | None = None,
@@ -52,13 +50,15 @@ def compare(
     Raises UsageError when there are not two runs, or when a run or a direction is not clear; NotFound,
     NoActiveRun, SourceUnavailable.
     """
-    named = [_name(run) for run in ([runs] if isinstance(runs, (str, Run, RunRecord)) else runs)]
-    against = None if baseline is None else _name(baseline)
+    named = names_of(runs)
+    against = None if baseline is None else name_of(baseline)
     _check(best, metric, mode)
     modes = _modes_given(mode, metric, against)
     settled = narrowed(experiment)
     deadline = time.monotonic() + timeout
-    found = sources.choose(source or _source_of([*named, against]), timeout=timeout, warn=warn)
+    found = sources.choose(
+        source or source_of(named if against is None else [*named, against]), timeout=timeout, warn=warn
+    )
 
     def ask() -> Comparison:
         records = [sources.find(found, name) for name in named]
@@ -75,22 +75,13 @@ def compare(
     return sources.within(found, deadline, ask)
 
 
-def _name(run: str | Run | RunRecord) -> str:
-    """The text that names a run. `@` is looked up here: a source is asked from a thread that is in no run."""
-    if isinstance(run, Run):
-        return run.id
-    if isinstance(run, RunRecord):
-        return run.run_id
-    return need_run(None).id if run == "@" else run
-
-
 def _check(best: int | None, metric: str | None, mode: str | None) -> None:
     if (best is None) != (metric is None):
         raise UsageError("best and metric go together: so many, by that metric", hint="--best 3 --metric f1")
     if metric is not None:
         rules.check_name(metric, "metric name")
-    if best is not None and best < 1:
-        raise UsageError(f"best must be 1 or more, not {best}")
+    if best is not None:
+        check_count(best, "best", 1)
     if mode not in (None, *get_args(Mode)):
         raise UsageError(f"mode must be max or min, not {rules.shown(mode)}")
 
@@ -103,11 +94,6 @@ def _modes_given(mode: Mode | None, metric: str | None, baseline: str | None) ->
     if key is None:
         raise UsageError("mode is for the metric of --best or of a baseline best:KEY, and there is neither")
     return {key: mode}
-
-
-def _source_of(named: Sequence[str | None]) -> str | None:
-    """The source that a handle such as `mlflow:<id>` among them names; None when the settings decide."""
-    return "mlflow" if any(name is not None and name.startswith("mlflow:") for name in named) else None
 
 
 def shared_experiment(runs: Sequence[RunRecord]) -> str | None:
@@ -210,7 +196,7 @@ def _unknown_metric(source: Source, metric: str, experiment: str | None) -> NotF
     if metric in names:  # the one that was passed over has it
         return NotFound(f"no other run{where}", hint="name a run as the baseline")
     near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
-    hint = f"there is {', '.join(near)}" if near else "nothing has been logged there yet"
+    hint = f"there is {', '.join(near)}" if near else "no metrics have been logged there"
     return NotFound(f"no run{where}", hint=hint)
 
 
@@ -287,13 +273,13 @@ def _same(value: object, other: object) -> bool:
 def judged(value: float, base: float, mode: Mode | None) -> Verdict | None:
     """Whether a value is better or worse than the baseline's, or the same (NaN is the same as NaN).
 
-    What is not finite is worse than anything that is. None when the direction is not known, or when neither is
-    finite and they differ.
+    What is not finite is worse than anything that is. None when they differ and the direction is not known, or
+    neither is finite.
     """
-    if mode is None:
-        return None
     if _same(value, base):
         return "same"
+    if mode is None:
+        return None
     if not (rules.is_ranked(value) and rules.is_ranked(base)):
         return "worse" if rules.is_ranked(base) else "better" if rules.is_ranked(value) else None
     return "better" if (value > base) == (mode == "max") else "worse"

@@ -17,6 +17,7 @@ from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavail
 from trk.journal import cursors, files, lifecycle, read
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
+from trk.media.table_cells import count
 from trk.query.filters import Filter
 from trk.records import ArtifactRecord, MetricPoint, RunRecord
 from trk.rules import check_text, is_ranked, shown
@@ -229,12 +230,12 @@ def _point(value: float | None, step: int | None) -> tuple[float, int] | None:
 class BackendSource:
     """A backend that can search; what the journal knows of a run's delivery is added to its records."""
 
-    def __init__(self, backend: SearchableBackend, journal: Journal | None) -> None:
+    def __init__(self, backend: SearchableBackend, journal: Journal | None, target: str) -> None:
         self.name = backend.name
         self._backend = backend
         self._journal = journal
         # Runs of other programs that were attached to: their ids here, by their ids at the backend.
-        self._attached = {} if journal is None else lifecycle.externals(journal, backend.name)
+        self._attached = {} if journal is None else lifecycle.externals(journal, backend.name, target)
         self._deleted = frozenset() if journal is None else lifecycle.deleted_ids(journal)
 
     def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
@@ -366,9 +367,9 @@ def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
     target = config.target(chosen, resolved)
     if journal is not None and folder is not None:
         if others := cursors.elsewhere(journal, chosen, config.as_text(target)):
-            warn(f"{others} runs of this journal do not go to this {chosen}: --source local shows them")
+            warn(f"{count(others, 'run')} of this journal not sent to this {chosen}: --source local shows all")
         _deliver_pending(journal, folder, chosen, config.as_text(target), timeout, warn)
-    return BackendSource(_connected(chosen, target), journal)
+    return BackendSource(_connected(chosen, target), journal, config.as_text(target))
 
 
 def _searchable(name: str) -> bool:
@@ -396,7 +397,7 @@ def _deliver_pending(journal: Journal, folder: str, name: str, target: str, time
     left = [e for e in cursors.pending(journal, waiting, (name,)) if e.target == target]
     if left:
         rows = sum(entry.logged - entry.cursor for entry in left)
-        warn(f"{name} does not have everything yet: {rows} rows of {len(left)} runs are pending (trk sync)")
+        warn(f"{name} lacks {count(rows, 'row')} of {count(len(left), 'run')}, still pending (trk sync)")
 
 
 def find(source: Source, named: str) -> RunRecord:
@@ -410,22 +411,30 @@ def find(source: Source, named: str) -> RunRecord:
         raise NotFound(f"there is no run {shown(named)} in {source.name}", hint="trk ls") from None
     journal = session.existing_journal(session.find_folder())
     run_id = named
+    # A backend finds a run by its own id in one step.
+    own = named.startswith(HANDLES) and source.name != LOCAL
     if journal is not None:
-        try:
-            run_id = resolve(journal, named)
-        except NotFound:
-            if named.startswith("@"):
-                raise
-        if lifecycle.is_deleted(journal, run_id):
+        run_id = _known_id(journal, named, own)
+        # Of another program's run the attachment alone is deleted: at its backend it is as it was.
+        if lifecycle.is_deleted(journal, run_id) and not (own and lifecycle.is_external(journal, run_id)):
             raise NotFound(f"run {run_id} is deleted", hint=f"trk restore {run_id}")
     elif named.startswith("@"):
         raise NotFound("no run has ended here: there is no journal", hint="trk start")
-    # A backend finds a run by its own id in one step.
-    own = named.startswith(HANDLES) and source.name != LOCAL
     record = source.get(named if own else run_id) or _by_name(source, named)
     if record is None:
         raise NotFound(f"there is no run {shown(named)} in {source.name}", hint=f"trk ls --source {source.name}")
     return record
+
+
+def _known_id(journal: Journal, named: str, own: bool) -> str:
+    """The id of the run of this journal that is meant; what was named when none is, or the backend tells."""
+    try:
+        return resolve(journal, named)
+    except (NotFound, UsageError) as error:
+        # Of several stores' copies of a run, the backend that is asked has one.
+        if named.startswith("@") or (isinstance(error, UsageError) and not own):
+            raise
+        return named
 
 
 def _by_name(source: Source, named: str) -> RunRecord | None:
