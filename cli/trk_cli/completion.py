@@ -239,7 +239,7 @@ def _zsh_action(values: Values) -> str:
     if values.how == "none":
         return " "
     if values.how in ("file", "folder"):
-        return "_files" if values.how == "file" else "_files -/"
+        return "_files" if values.how == "file" else "_path_files -/"
     if values.how == "one" and not values.ask:
         return f"({' '.join(values.words)})"
     return " " + _asking(values)
