@@ -63,7 +63,8 @@ class LoggedFile:
     lie on this machine. A snapshot lies in the journal's blobs; a file that was logged without one has `changed_ns`,
     its time of change in nanoseconds since 1970, by which it is known again. A reference has `uri` and no bytes here.
     `earlier` is the row that last put something at this path before (0: none did), `before` where its bytes lie.
-    `delivered`: the backend has an earlier file of this run at this path, so what is there is not another program's.
+    `before_sha256` is their hash. `delivered`: the backend has an earlier file of this run at this path, so what is
+    there is not another program's.
     """
 
     path: str
@@ -75,6 +76,7 @@ class LoggedFile:
     earlier: int = 0
     before: str | None = None
     delivered: bool = False
+    before_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,3 +321,56 @@ class Comparison:
     runs: Sequence[RunRecord]
     params: Mapping[str, Mapping[str, str]]
     metrics: Mapping[str, MetricComparison]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which a backend differs from the journal.
+
+    `kind` is metric, param, tag, summary, file, reference, table, status, end_time or run; `key` its name or path, None
+    where there is but one. `journal` and `backend` are what each has, None where it has nothing. A point of a metric
+    has `step` and `time_ms`, milliseconds since 1970.
+    """
+
+    kind: str
+    key: str | None
+    journal: float | str | None
+    backend: float | str | None
+    step: int | None = None
+    time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBackend:
+    """How one run at one backend compares with the journal.
+
+    `missing` the backend should have, `extra` it has besides, `different` is there with another value; of each at most
+    1,000 are listed, `differences` counts all. `compared` counts, by kind, what was looked at. `pending`, `rejected`
+    and `skipped` rows are not expected there. `ok` is None when the backend can't be read back at all; `note` says so,
+    or why there was little to compare.
+    """
+
+    ok: bool | None
+    missing: Sequence[Difference] = ()
+    extra: Sequence[Difference] = ()
+    different: Sequence[Difference] = ()
+    differences: int = 0
+    compared: Mapping[str, int] = field(default_factory=dict)
+    pending: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRun:
+    """One run of the journal as its backends have it, by their names."""
+
+    run_id: str
+    name: str
+    backends: Mapping[str, VerifiedBackend] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no backend differs."""
+        return all(backend.ok is not False for backend in self.backends.values())

@@ -60,6 +60,11 @@ class Artifacts:
         found = _Found(sizes, told, _tables(known.data.tags))
         return [record for path in sorted({*sizes, *told}) if (record := _record(run.run_id, path, found))]
 
+    def everything(self, uri: str) -> tuple[dict[str, int | None], frozenset[str]]:
+        """(sizes of all files below an artifact address by path, the paths of what trk put beside what was logged)."""
+        found = _Found(self._listed(uri), {}, frozenset())
+        return dict(found.sizes), frozenset(path for path in found.sizes if _is_ours(path, found))
+
     def fetch(self, run: RunRecord, path: str, to: str) -> None:
         """See `ArtifactBackend.fetch`."""
         uri = self._run(run).info.artifact_uri

@@ -103,6 +103,12 @@ def reference_path(path: str) -> str:
     return apart(REFERENCES, path, ".json")
 
 
+def reference(file: LoggedFile) -> bytes:
+    """What lies there."""
+    given = {"uri": file.uri, "size": file.size, "sha256": file.sha256}
+    return _json({key: value for key, value in given.items() if value is not None}).encode()
+
+
 def apart(folder: str, name: str, ending: str) -> str:
     """A path in a folder of trk's own for what belongs to a file or param; no two names have the same."""
     last = posixpath.basename(name).encode()[:_READABLE].decode(errors="ignore")
@@ -124,9 +130,7 @@ class _Plan:
             if file.local is not None:
                 self._file(row, file)
             elif file.uri is not None:
-                given = {"uri": file.uri, "size": file.size, "sha256": file.sha256}
-                kept = {key: value for key, value in given.items() if value is not None}
-                self._made(reference_path(file.path), _json(kept).encode())
+                self._made(reference_path(file.path), reference(file))
             else:
                 raise BackendRefused(f"{shown(file.path)} has no bytes here and no address")
 

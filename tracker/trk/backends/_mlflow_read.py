@@ -109,6 +109,11 @@ class Reader:
         tags = found.tags if found is not None else {}
         return {key.removeprefix(MODE_TAG): mode for key, mode in tags.items() if key.startswith(MODE_TAG)}
 
+    def any(self, remote_id: str) -> tuple[Any, RunRecord] | None:
+        """A run by MLflow's own id, deleted or not, as MLflow's `Run` and as a record; None when there is none."""
+        found = self._run(remote_id)
+        return None if found is None else (found, self._record(found))
+
     def _runs(self, experiment_ids: list[str], filter_string: str | None) -> Iterator[Any]:
         token = None
         while experiment_ids:

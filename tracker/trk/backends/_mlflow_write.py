@@ -51,7 +51,7 @@ class Batch:
             if self.params.setdefault(key, text) != text:
                 raise BackendRefused(f"param {key!r} has another value already")
         else:
-            shown = _summary_text(text)
+            shown = summary_text(text)
             self.tags[SUMMARY + key] = shown
             self.params_if_new.setdefault(SUMMARY + key, shown)
 
@@ -142,12 +142,19 @@ def _fitting(store: Store, run: RemoteRun, kind: str, key: str, text: str, limit
     """The text, or, when MLflow would cut it, its hash and where the whole of it lies as an artifact."""
     if len(text) <= limit:
         return text
-    path = content.apart(f"{LONG}/{kind}", key, ".txt")
+    path, stands = long_text(kind, key, text)
     put_text(store, content.active(store, run), path, text)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} ({len(text)} characters, in artifact {path})"
+    return stands
 
 
-def _summary_text(text: str) -> str:
+def long_text(kind: str, key: str, text: str) -> tuple[str, str]:
+    """(path of the artifact that has the whole of a text, what stands in its place)."""
+    path = content.apart(f"{LONG}/{kind}", key, ".txt")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return path, f"sha256:{digest} ({len(text)} characters, in artifact {path})"
+
+
+def summary_text(text: str) -> str:
     """A JSON string as itself, any other JSON in its shortest form."""
     try:
         value = json.loads(text)

@@ -7,7 +7,7 @@ was handed over), BackendRunGone (final for the run). Anything else a backend ra
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from trk.records import ArtifactRecord, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
@@ -112,6 +112,63 @@ class ArtifactBackend(Protocol):
 
     def fetch(self, run: RunRecord, path: str, to: str) -> None:
         """Write the bytes at a path of a run into the file `to`. Raises NotFound when there is nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a row leaves in a run at a backend, by which it is known again when it is read back.
+
+    `kind` is param, tag, summary, reference or file; `key` is its name there, of a file its path. `text` is what stands
+    there, of a file the SHA-256 of its bytes in hexadecimal; None when the row takes it away. `size` is a file's, in
+    bytes. With `first`, all such of a row are left out when one of them is there already. `told` is what people are
+    told in place of a hash.
+    """
+
+    kind: str
+    key: str
+    text: str | None
+    size: int | None = None
+    first: bool = False
+    told: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a backend has of a run, as it is found there.
+
+    `run` is what `history` and `fetch` are asked with. `texts` are by kind and key, as in `Trace`; `files` are sizes in
+    bytes by path (None: not told). `own` are the (kind, key) that the backend, or trk beside what was logged, keeps for
+    itself. Of a run that is deleted nothing more need be told.
+    """
+
+    run: RunRecord
+    deleted: bool = False
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    files: Mapping[str, int | None] = field(default_factory=dict)
+    own: frozenset[tuple[str, str]] = frozenset()
+
+
+@runtime_checkable
+class VerifiableBackend(Protocol):
+    """A backend that can be read back. `held`, `history`, `fetch` raise SourceUnavailable when it does not answer."""
+
+    name: str
+
+    def traces(self, row: Row) -> list[Trace]:
+        """What a PARAM, TAG, DELETE_TAG, SUMMARY or file row leaves there; its metrics and tables are known again."""
+        ...
+
+    def held(self, remote_id: str) -> Held | None:
+        """What there is of a run, deleted or not, by the backend's own id; None when there is no such run."""
+        ...
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """See `SearchableBackend`."""
+        ...
+
+    def fetch(self, run: RunRecord, path: str, to: str) -> None:
+        """See `ArtifactBackend`."""
         ...
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trk.backends.base import Limits
+from trk.backends.base import Held, Limits, Trace
 from trk.errors import BackendRefused, BackendRunGone, NotFound, UsageError
 from trk.records import (
     FILES,
@@ -206,6 +206,35 @@ class MemoryBackend:
             raise NotFound(f"there is no run {run_id}")
         self._server.runs[run_id] = replace(self._server.runs[run_id], deleted=deleted)
 
+    def traces(self, row: Row) -> list[Trace]:
+        """Each text under its own name; at a path either bytes or a reference."""
+        key = row.key or ""
+        if row.kind in (Kind.PARAM, Kind.TAG, Kind.DELETE_TAG):
+            return [Trace("param" if row.kind is Kind.PARAM else "tag", key, row.text)]
+        if row.kind is Kind.SUMMARY and not row.values:
+            return [Trace("summary", key, _same(json.loads(row.text or "")))]
+        found = []
+        for file in row.files:
+            is_here = file.local is not None
+            found.append(Trace("file", file.path, file.sha256 if is_here else None, file.size))
+            found.append(Trace("reference", file.path, None if is_here else file.uri))
+        return found
+
+    def held(self, remote_id: str) -> Held | None:
+        """Everything but the points."""
+        self._called("held")
+        run = self._server.runs.get(remote_id)
+        if run is None:
+            return None
+        texts = {
+            "param": run.params,
+            "tag": run.tags,
+            "summary": {key: _same(value) for key, value in run.summary.items()},
+            "reference": {path: record.uri or "" for path, (record, content) in run.files.items() if content is None},
+        }
+        sizes = {path: len(content) for path, (_, content) in run.files.items() if content is not None}
+        return Held(self._record(run), run.deleted, texts, sizes)
+
     def _called(self, name: str) -> None:
         if self._server.fail is not None:
             self._server.fail(name)
@@ -225,6 +254,11 @@ class MemoryBackend:
             metrics={point[0]: point[3] for point in sorted(run.points.values(), key=_place)},
             tags=dict(run.tags),
         )
+
+
+def _same(value: Any) -> str:
+    """A JSON value as a text that is the same for the same value."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _place(point: Point) -> tuple[int, int, bool, float]:

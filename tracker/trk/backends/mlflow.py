@@ -12,10 +12,11 @@ from typing import Any
 
 from trk.backends import _mlflow_attach as attach
 from trk.backends import _mlflow_read as read
+from trk.backends import _mlflow_verify as back
 from trk.backends import _mlflow_write as write
 from trk.backends._mlflow_artifacts import Artifacts
 from trk.backends._mlflow_store import Store, is_database, is_server
-from trk.backends.base import Limits
+from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
 from trk.errors import BackendError, BackendNeedsUser, BackendRefused, BackendRunGone, NotFound, SourceUnavailable
 from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
@@ -110,6 +111,14 @@ class MlflowBackend:
     def foreign(self, run_id: str) -> ForeignRun | None:
         """A run by MLflow's own id, deleted or not; None when there is none."""
         return attach.foreign(self._store, run_id, self._url)
+
+    def traces(self, row: Row) -> list[Trace]:
+        """What MLflow has of a row in the run's params, tags and artifacts."""
+        return back.traces(row)
+
+    def held(self, remote_id: str) -> Held | None:
+        """The run with its params, tags and the paths of all its artifacts, deleted or not."""
+        return back.held(self._store, self._reader, self._artifacts, remote_id)
 
     def _url(self, experiment_id: str, remote_id: str) -> str | None:
         if not is_server(self._store.uri):

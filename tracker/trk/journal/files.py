@@ -89,7 +89,8 @@ def _located(journal: Journal, run: int, row: Row, file: LoggedFile, backend: st
     if not before or not MEDIA & {row.kind, Kind(before[0][2])}:
         return file
     n, sha256, _ = before[0]
-    return replace(file, earlier=n, before=blobs.path(journal, sha256) if sha256 is not None else None)
+    before_path = blobs.path(journal, sha256) if sha256 is not None else None
+    return replace(file, earlier=n, before=before_path, before_sha256=sha256)
 
 
 def table(journal: Journal, run: int, path: str, upto: int, backend: str | None = None) -> tuple[LoggedTable, int]:

@@ -194,6 +194,20 @@ def _rejections(journal: Journal, run: int, backend: str) -> tuple[Rejection, ..
     return tuple(Rejection(*columns) for columns in found)
 
 
+def left_out(journal: Journal, run: int, backend: str) -> dict[int, bool]:
+    """The rows that a backend will never have, and whether it has no place for them; else it rejected them."""
+    found = journal.read("SELECT n, skipped FROM rejections WHERE run = ? AND backend = ?", (run, backend))
+    return {n: bool(skipped) for n, skipped in found}
+
+
+def run_keys(journal: Journal) -> list[int]:
+    """The keys of all runs, newest first: deleted ones too, but no attachments that were."""
+    found = journal.read(
+        "SELECT run FROM runs WHERE NOT (external AND deleted IS NOT NULL) ORDER BY start_time DESC, run_id DESC"
+    )
+    return [run for (run,) in found]
+
+
 def points(journal: Journal, run_id: str, metric: str) -> list[MetricPoint]:
     """Every point of a metric of a run, by (step, time, value)."""
     run, after, found = run_key(journal, run_id), 0, []

@@ -14,9 +14,10 @@ from trk.records import Kind, Row, RunSpec, Status
 from trk.testing.base import NOON, Arrived, Point, entry, metric, raises, skip, status
 from trk.testing.content import ContentContract
 from trk.testing.listing import ListingContract
+from trk.testing.verifying import VerifyingContract
 
 
-class BackendContract(ContentContract, ListingContract):
+class BackendContract(ContentContract, ListingContract, VerifyingContract):
     """Subclass this, and override `make_backend` and `read_back`; the other hooks where the defaults don't fit."""
 
     # -- opening ----------------------------------------------------------------------------------------------
