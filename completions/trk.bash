@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,delete,restore,sync,config,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,delete,restore,sync,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -167,10 +167,20 @@ _trk_table() {
         options='--run --to --timeout --strict --json --quiet --help'
         values='--run=one:run: --to=one::mlflow,wandb,memory --timeout=none'
         ;;
+    verify)
+        options='--run --backend --timeout --format --json --field --quiet --help'
+        values='--run=one:run: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('one:run:')
+        ;;
     config)
         options='--origin --format --json --field --quiet --help'
         values='--format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one::show,trust')
+        ;;
+    daemon)
+        options='--n --timeout --format --json --field --quiet --help'
+        values='--n=none -n=none --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('one::start,stop,status,logs')
         ;;
     doctor)
         options='--timeout --format --json --field --quiet --help'
@@ -189,7 +199,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::exit-codes,json,sessions')
+        places=('one::delivery,exit-codes,json,sessions')
         ;;
     esac
 }

@@ -98,8 +98,12 @@ function __trk_valued
             printf '%s\n' --timeout
         case sync
             printf '%s\n' --run --to --timeout
+        case verify
+            printf '%s\n' --run --backend -b --timeout --format --field
         case config
             printf '%s\n' --format --field
+        case daemon
+            printf '%s\n' --n -n --timeout --format --field
         case doctor
             printf '%s\n' --timeout --format --field
         case ui
@@ -185,12 +189,14 @@ complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a basel
 complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
+complete -c trk -n __trk_first -a verify -d 'Read back what the backends have.'
 complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
+complete -c trk -n __trk_first -a daemon -d 'The process that delivers in the background.'
 complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends it.'
 complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
-complete -c trk -n __trk_first -a help -d 'Explain exit-codes, json, sessions.'
+complete -c trk -n __trk_first -a help -d 'Explain delivery, exit-codes, json, sessions.'
 complete -c trk -n '__trk_in start best ls' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
@@ -209,17 +215,17 @@ complete -c trk -n '__trk_in start' -l wandb-group -d 'For the W&B backend, when
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
 complete -c trk -n '__trk_in start end best ls show history compare delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync config doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync config ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long the server may take to tell of mlflow:ID.' -x
-complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
 complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
 complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
-complete -c trk -n '__trk_in status best ls show history artifacts compare config doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
-complete -c trk -n '__trk_in status best ls show history artifacts compare config doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
+complete -c trk -n '__trk_in status best ls show history artifacts compare verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
+complete -c trk -n '__trk_in status best ls show history artifacts compare verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls show history compare' -l quiet -s q -d 'Print run ids only.'
 complete -c trk -n '__trk_in log-metric log-metrics' -l step -d 'The step; left out: the next one.' -x
 complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, or seconds or ms since 1970; else now.' -x
@@ -266,7 +272,12 @@ complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag 
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x
+complete -c trk -n '__trk_in verify' -l quiet -s q -d 'Print the ids of the runs that differ only.'
 complete -c trk -n '__trk_in config' -l origin -d 'Say where each setting comes from.'
+complete -c trk -n '__trk_in daemon' -l n -s n -d 'logs: the last N lines (100).' -x
+complete -c trk -n '__trk_in daemon' -l timeout -d 'stop: how long it may take.' -x
 complete -c trk -n '__trk_in doctor' -l timeout -d 'How long all the checks together may take.' -x
 complete -c trk -n '__trk_in doctor' -l quiet -s q -d 'Only what is not as it should be; no talk.'
 complete -c trk -n '__trk_in ui' -l host -d 'Where to listen, for a database: 127.0.0.1.' -x
@@ -298,6 +309,8 @@ complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
+complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
+complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'exit-codes json sessions'
+complete -c trk -n '__trk_at help 1' -a 'delivery exit-codes json sessions'

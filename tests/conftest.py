@@ -22,6 +22,7 @@ from trk.run import current
 hypothesis.settings.register_profile("trk", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("trk")
 
+os.environ["TRK_DAEMON"] = "off"  # also for what is set up before the first test; the tests of the daemon turn it on
 FOREIGN = ("TRK_", "MLFLOW_", "WANDB_", "GIT_")
 
 
@@ -33,6 +34,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("HOME", str(tmp_path))  # the search for .trk goes no higher
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("TRK_BACKENDS", "none")
+    monkeypatch.setenv("TRK_DAEMON", "off")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     (tmp_path / "project").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "project")

@@ -9,7 +9,20 @@ import typer
 
 from trk.errors import UsageError
 from trk_cli import output
-from trk_cli.commands import artifacts, ask, care, compare, completion, content, lifecycle, log, manage, session
+from trk_cli.commands import (
+    artifacts,
+    ask,
+    care,
+    compare,
+    completion,
+    content,
+    daemon,
+    lifecycle,
+    log,
+    manage,
+    session,
+    verify,
+)
 
 # Typer brings its own Click or uses the installed one; its usage errors all derive from this.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -70,12 +83,14 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (lifecycle.delete, "Delete runs; restore brings them back."),
     (lifecycle.restore, "Bring deleted runs back."),
     (session.sync, "Deliver what is pending."),
+    (verify.verify, "Read back what the backends have."),
     (manage.config, "Show settings and where they come from."),
+    (daemon.daemon, "The process that delivers in the background."),
     (care.doctor, "What is wrong here, and what mends it."),
     (care.ui, "MLflow's UI on the right store."),
     (completion.completion, "Complete trk's words in bash, zsh, fish."),
     (manage.demo, "A small sweep on real data."),
-    (manage.help_, "Explain exit-codes, json, sessions."),
+    (manage.help_, "Explain delivery, exit-codes, json, sessions."),
 )
 
 for _verb, _short in _VERBS:

@@ -10,11 +10,22 @@ from trk.rules import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import Any, TypeGuard
 
-    from trk.records import ArtifactRecord, BestRun, Comparison, Delivery, MetricComparison, MetricPoint, RunRecord
+    from trk.records import (
+        ArtifactRecord,
+        BestRun,
+        Comparison,
+        Delivery,
+        Difference,
+        MetricComparison,
+        MetricPoint,
+        RunRecord,
+        VerifiedBackend,
+        VerifiedRun,
+    )
 
 MAX_PATH = 1_000  # characters of a --field path
 _NEAR_PATH = 80  # characters up to which near names are looked for: the search is quadratic
@@ -117,6 +128,57 @@ def point_json(point: MetricPoint) -> dict[str, Any]:
         "time": iso(point.time),
         "value": number(point.value),
     }
+
+
+def verified_json(found: Sequence[VerifiedRun]) -> dict[str, Any]:
+    """Runs as their backends have them."""
+    runs = [
+        {
+            "run_id": run.run_id,
+            "name": run.name,
+            "ok": run.ok,
+            "backends": {name: _verified_backend_json(state) for name, state in run.backends.items()},
+        }
+        for run in found
+    ]
+    return {"ok": all(run.ok for run in found), "runs": runs}
+
+
+def _verified_backend_json(found: VerifiedBackend) -> dict[str, Any]:
+    lists = {"missing": found.missing, "extra": found.extra, "different": found.different}
+    return {
+        "ok": found.ok,
+        **{name: [_difference_json(one) for one in some] for name, some in lists.items()},
+        "differences": found.differences,
+        "compared": dict(found.compared),
+        "pending": found.pending,
+        "rejected": found.rejected,
+        "skipped": found.skipped,
+        "note": found.note,
+    }
+
+
+def _difference_json(found: Difference) -> dict[str, Any]:
+    sides = (found.journal, found.backend)
+    journal, backend = (number(side) if isinstance(side, float) else side for side in sides)
+    return {
+        "kind": found.kind,
+        "key": found.key,
+        "step": found.step,
+        "time": at_ms(found.time_ms),
+        "journal": journal,
+        "backend": backend,
+    }
+
+
+def at_ms(time_ms: int | None) -> str | None:
+    """Milliseconds since 1970 as ISO 8601; what no calendar has, as the number."""
+    from trk.records import from_ms
+
+    try:
+        return iso(from_ms(time_ms))
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"
 
 
 def comparison_json(found: Comparison) -> dict[str, Any]:

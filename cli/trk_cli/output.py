@@ -14,6 +14,7 @@ from trk.rules import shown
 from trk_cli import forms
 from trk_cli.forms import (
     artifact_json,
+    at_ms,
     bare,
     best_json,
     comparison_json,
@@ -22,6 +23,7 @@ from trk_cli.forms import (
     field,
     point_json,
     run_json,
+    verified_json,
 )
 
 TYPE_CHECKING = False
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "artifact_json",
+    "at_ms",
     "bare",
     "best_json",
     "comparison_json",
@@ -54,6 +57,7 @@ __all__ = [
     "run_json",
     "show",
     "talk",
+    "verified_json",
     "warn",
 ]
 

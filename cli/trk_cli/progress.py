@@ -1,4 +1,4 @@
-"""A progress bar on stderr while rows are delivered: on a terminal only."""
+"""A progress bar on stderr while rows are delivered or read back: on a terminal only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trk_cli import output
 
 
 @contextmanager
-def bar(quiet: bool) -> Iterator[Progress | None]:
+def bar(quiet: bool, doing: str = "delivering", what: str = "rows") -> Iterator[Progress | None]:
     """Yields what delivery reports to, or None where nobody would see it."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -20,9 +20,9 @@ def bar(quiet: bool) -> Iterator[Progress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("delivering"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeElapsedColumn())
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeElapsedColumn())
     with RichProgress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("delivering", total=None)
+        task = shown.add_task(doing, total=None)
 
         def report(settled: int, goal: int) -> None:
             shown.update(task, completed=settled, total=goal)

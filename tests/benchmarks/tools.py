@@ -39,7 +39,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRK_", "MLFLOW_", "WANDB_"))}
     # A log command must find its modules compiled, as an installed one does.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return {**kept, "TRK_BACKENDS": "none", **more}
+    return {**kept, "TRK_BACKENDS": "none", "TRK_DAEMON": "off", **more}
 
 
 @contextmanager

@@ -30,6 +30,7 @@ FLOORS = {
     "trk.config": 2,
     "trk.media": 2,
     "trk.delivery": 2,
+    "trk.expecting": 2,
     "trk.query": 2,
     "trk.run": 3,
     "trk.daemon": 3,
@@ -41,6 +42,9 @@ FLOORS = {
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,
     "trk.query.artifacts": 5,
+    "trk.readback": 5,
+    "trk.readback_files": 5,
+    "trk.verifying": 5,
     "trk.api": 5,
     "trk.testing": 5,
     "trk": 5,  # the public names, each loaded when it is used
@@ -265,6 +269,7 @@ def test_errors_have_codes_of_their_own_and_the_exit_codes_of_the_contract() -> 
     assert own == {
         "failure": 1, "usage": 2, "configuration": 2, "no_active_run": 3, "not_found": 4, "not_delivered": 6,
         "conflict": 7, "journal_error": 1, "session_error": 1, "source_unavailable": 1, "backend_error": 1,
+        "daemon_error": 1,
     }  # fmt: skip
     assert all(f"{kind.__name__} " in (errors.__doc__ or "") for kind in kinds)
 

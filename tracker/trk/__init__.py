@@ -74,6 +74,9 @@ if TYPE_CHECKING:
         Delivery as Delivery,
     )
     from trk.records import (
+        Difference as Difference,
+    )
+    from trk.records import (
         MetricComparison as MetricComparison,
     )
     from trk.records import (
@@ -91,6 +94,12 @@ if TYPE_CHECKING:
     from trk.records import (
         Status as Status,
     )
+    from trk.records import (
+        VerifiedBackend as VerifiedBackend,
+    )
+    from trk.records import (
+        VerifiedRun as VerifiedRun,
+    )
     from trk.run import Run as Run
     from trk.tracker import (
         active_run as active_run,
@@ -101,6 +110,7 @@ if TYPE_CHECKING:
     from trk.tracker import (
         sync as sync,
     )
+    from trk.verifying import verify as verify
 
 __version__ = "0.1.0"
 
@@ -116,11 +126,12 @@ _HOMES = {
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.compare": ("compare",),
     "trk.records": (
-        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "MetricComparison", "MetricPoint", "Ranking",
-        "Rejection", "RunRecord", "Status",
+        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "MetricComparison", "MetricPoint",
+        "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
     "trk.tracker": ("active_run", "start", "sync"),
+    "trk.verifying": ("verify",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

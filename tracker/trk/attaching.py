@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trk import config, rules, session
+from trk import config, rules, session, settings
 from trk.backends import foreign
 from trk.backends.foreign import ForeignRun
+from trk.daemon import credentials
 from trk.errors import BackendError, BackendUnavailable, Conflict, NoActiveRun, NotFound, SourceUnavailable, UsageError
 from trk.ids import new_run_id
 from trk.journal import lifecycle, write
@@ -22,7 +23,7 @@ from trk.journal.db import Journal
 from trk.journal.select import HANDLES
 from trk.records import Status
 from trk.run import Run
-from trk.tracker import adopt, enter, find_journal, need_run
+from trk.tracker import adopt, enter, find_journal, hand_over, need_run
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -70,7 +71,9 @@ def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) 
     if named is None or not named.startswith(HANDLES):
         run = need_run(named)
         handle = lifecycle.handle(run.journal, run.id)
-        return Attached(_joined(run, shell_session), handle)
+        joined = _joined(run, shell_session)
+        hand_over(joined, config.resolve(joined.folder))
+        return Attached(joined, handle)
     backend, remote_id = parted(named)
     resolved = config.resolve(session.find_folder())
     for warning in resolved.warnings:
@@ -82,7 +85,9 @@ def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) 
         if not lifecycle.is_external(found[1], known):
             return Attached(_joined(Run(found[1], found[0], known), shell_session))
     there = _asked(backend, target, remote_id, timeout, warn)
-    return _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
+    attached = _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
+    hand_over(attached.run, resolved)
+    return attached
 
 
 def parted(named: str) -> tuple[str, str]:
@@ -214,6 +219,7 @@ def _kept(
         **(_columns(there, place.handle) if there is not None else unseen),
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
+        "keyless": not credentials.held(settings.environment()),
     }
     url = there.url if there is not None else None
     delivery = (place.backend, config.as_text(place.target), place.remote_id, url)
@@ -253,8 +259,11 @@ def resume(run: str, *, shell_session: bool = False) -> Run:
         write.set_status(found.journal, found.id, "RUNNING", write.now_ms())
         return Run(found.journal, found.folder, found.id, owned=True)
 
+    resolved = config.resolve(found.folder)
     if shell_session:
-        return enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
-    reopened = reopen()
-    adopt(reopened)
+        reopened = enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
+    else:
+        reopened = reopen()
+        adopt(reopened)
+    hand_over(reopened, resolved)
     return reopened

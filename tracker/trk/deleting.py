@@ -12,6 +12,7 @@ from trk.attaching import parted
 from trk.backends import bounded, foreign
 from trk.backends.base import DeletingBackend
 from trk.backends.foreign import ForeignRun
+from trk.daemon import client as daemon
 from trk.errors import (
     BackendError,
     ConfigurationError,
@@ -153,7 +154,7 @@ def change(
         rows = {run_id: _change_here(found[0], found[1], run_id, deleted) for run_id in ids}
         if wait and ids:
             left = max(deadline - time.monotonic(), 0.0)
-            delivery.deliver(found[1], found[0], ids, timeout=left, progress=progress, trouble=trouble)
+            daemon.deliver(found[1], found[0], ids, timeout=left, progress=progress, trouble=trouble)
         for run_id, n in rows.items():
             done[run_id] = _outcome(found[1], run_id, n, deleted, deadline if wait else None)
     return [done[one if isinstance(one, str) else one.record.run_id] for one in meant]

@@ -9,6 +9,7 @@
      ├─ Conflict             conflict           7   a run is active, has ended, or a param would change
      ├─ JournalError         journal_error      1   the journal can't be read or written
      ├─ SessionError         session_error      1   the session file is torn or not ours
+     ├─ DaemonError          daemon_error       1   the background process can't be started or asked
      ├─ SourceUnavailable    source_unavailable 1   the place a query reads from does not answer
      └─ BackendError         backend_error      1   what a backend raises; delivery decides by its class
          ├─ BackendUnavailable   passing: try again later
@@ -85,6 +86,12 @@ class SessionError(TrkError):
     """The session file is torn, foreign or of a newer version."""
 
     code = "session_error"
+
+
+class DaemonError(TrkError):
+    """The background process can't be started, or does not answer as it should."""
+
+    code = "daemon_error"
 
 
 class SourceUnavailable(TrkError):

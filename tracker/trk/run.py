@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from _contextvars import ContextVar
+from time import monotonic
 
 from trk import rules, settings
+from trk.daemon import place
 from trk.errors import NotFound, UsageError
 from trk.journal import select, write
 from trk.journal.write import now_ms
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from trk.records import RunRecord
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
+LOOK_S = 1.0
 
 # The runs whose `with` blocks this code is in, innermost last. A value of its own per thread and task, so that one
 # Run object may be entered by several.
 current: ContextVar[tuple[Run, ...]] = ContextVar("trk_current_runs", default=())
+
+_next_look = monotonic() + LOOK_S  # a log command looks by itself, once
 
 
 class Run:
@@ -92,6 +97,14 @@ class Run:
             self._details = select.columns(self.journal, self.id) or {"key_prefix": "", "name": "", "experiment": ""}
         return self._details[key]
 
+    def _look(self) -> None:
+        """See, once a second at most, that the daemon which delivers this run still lives."""
+        global _next_look
+        now = monotonic()
+        if now >= _next_look:
+            _next_look = now + LOOK_S
+            place.revive(self.folder, self.id)
+
     def _metric(self, key: str) -> str:
         prefix = self.key_prefix
         if not prefix:
@@ -105,13 +118,15 @@ class Run:
         largest step in the run plus one, from 0. `timestamp` is a datetime, or seconds or milliseconds since 1970;
         left out it is now. Raises UsageError, Conflict (the run has ended), JournalError.
         """
-        return write.metrics(
+        done = write.metrics(
             self.journal,
             self.id,
             {self._metric(key): rules.to_number(value)},
             None if step is None else rules.check_step(step),
             now_ms() if timestamp is None else rules.check_time(timestamp),
         )
+        self._look()
+        return done
 
     def log_metrics(
         self, metrics: Mapping[str, object], step: int | None = None, timestamp: object = None
@@ -119,13 +134,15 @@ class Run:
         """Log several metrics at one step, all or none; returns (row number, step). As `log_metric`."""
         if not metrics:
             raise UsageError("no metrics are given")
-        return write.metrics(
+        done = write.metrics(
             self.journal,
             self.id,
             {self._metric(key): rules.to_number(value, f"the value of {key}") for key, value in metrics.items()},
             None if step is None else rules.check_step(step),
             now_ms() if timestamp is None else rules.check_time(timestamp),
         )
+        self._look()
+        return done
 
     def log_param(
         self, key: str, value: object, *, if_exists: Literal["error", "keep", "suffix"] = "error"
@@ -306,11 +323,12 @@ class Run:
 
         from trk import delivery
         from trk.backends import foreign
+        from trk.daemon import client as daemon
 
         self.finish(status)
         if wait:
             deadline = monotonic() + timeout
-            delivery.deliver(self.journal, self.folder, [self.id], timeout=timeout)
+            daemon.deliver(self.journal, self.folder, [self.id], timeout=timeout)
             foreign.catch_up(self.journal, [self.id], deadline)
         record = self.record
         if strict:

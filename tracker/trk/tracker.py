@@ -16,7 +16,9 @@ from typing import Any
 from trk import backends as known_backends
 from trk import config, delivery, rules, session, settings
 from trk.backends import foreign
-from trk.errors import Conflict, NoActiveRun, NotFound, TrkError
+from trk.daemon import client as daemon
+from trk.daemon import credentials
+from trk.errors import Conflict, DaemonError, NoActiveRun, NotFound, TrkError
 from trk.ids import new_run_id
 from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
@@ -61,7 +63,7 @@ def start(
     `experiment` groups runs (MLflow's experiment, W&B's project); left out it is `TRK_EXPERIMENT`'s, the settings',
     or "Default". `backends` are names such as "mlflow"; "none" records in the journal alone. `nested` makes it a
     child of the active run, `parent` (a Run, id or name) of that one. `capture` takes any of git, env, system, args.
-    Nothing is sent yet: delivery is at the run's end and by `trk.sync()`.
+    A daemon delivers what is logged meanwhile, unless `TRK_DAEMON` is off; then the run's end and `trk.sync()` do.
 
     The shells of the directory are told of the run only with `shell_session`; `replace` then ends the run they are
     in as KILLED. A run that is not theirs is ended when the program ends, FAILED if it dies of an exception; what
@@ -126,7 +128,18 @@ def create(
         run, replaced = enter(folder, journal, make, beside=parent_id is not None, replace=replace)
     else:
         run = make()
+    hand_over(run, resolved)
     return Started(run, resolved, folder if made else None, replaced)
+
+
+def hand_over(run: Run, resolved: config.Settings) -> None:
+    """See that a daemon delivers a run, where the settings want one and one can run; else its end does."""
+    wanted = str(resolved.get("daemon") or "auto").lower()
+    if wanted != "off" and daemon.can_run() and read.targets(run.journal, run.id):
+        try:
+            daemon.ensure(run.folder, run.id)
+        except DaemonError as error:
+            warnings.warn(f"{error.message}: what is logged is delivered when the run ends", stacklevel=4)
 
 
 def enter(
@@ -218,6 +231,7 @@ def _create(
         "description": description,
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
+        "keyless": not credentials.held(settings.environment()),
     }
     targets = {name: config.as_text(config.target(name, resolved)) for name in resolved.get("backends") or ()}
     prefix = fields["key_prefix"]
@@ -359,7 +373,7 @@ def sync(
     concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
     if concerned:
         deadline = time.monotonic() + timeout
-        delivery.deliver(
+        daemon.deliver(
             journal, folder, concerned, backends=_only(to), timeout=timeout, progress=progress, trouble=trouble
         )
         foreign.catch_up(journal, concerned, deadline)

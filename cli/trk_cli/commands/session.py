@@ -11,6 +11,7 @@ import typer
 
 from trk import attaching, config, delivery, session, settings, tracker
 from trk.backends import foreign
+from trk.daemon import client as daemon
 from trk.errors import NoActiveRun, UsageError
 from trk.journal import cursors, lifecycle
 from trk.media.table_cells import count
@@ -74,7 +75,7 @@ def start(
         shell_session=not shell, replace=replace,
     )  # fmt: skip
     if wait:
-        delivery.deliver(started.run.journal, started.run.folder, [started.run.id], timeout=limit)
+        daemon.deliver(started.run.journal, started.run.folder, [started.run.id], timeout=limit)
     _tell_start(started, shell, quiet)
     record = started.run.record
     _warn_undelivered([record], quiet=quiet, wanted=wait)
@@ -201,7 +202,7 @@ def end(
     if not no_wait:
         with progress.bar(quiet) as report:
             deadline = time.monotonic() + limit
-            delivery.deliver(
+            daemon.deliver(
                 found.journal, found.folder, [found.id], timeout=limit, progress=report, trouble=trouble(quiet)
             )
             foreign.catch_up(found.journal, [found.id], deadline)

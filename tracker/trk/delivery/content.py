@@ -39,11 +39,11 @@ def _first(needed: Iterable[LoggedFile]) -> str | None:
 class Contents:
     """The tables and files of one run on their way to one backend, as far as row `upto`."""
 
-    def __init__(self, journal: Journal, run: int, backend: str, upto: int) -> None:
+    def __init__(self, journal: Journal, run: int, backend: str) -> None:
         self._journal = journal
         self._run = run
         self._backend = backend
-        self._upto = upto
+        self.upto = 0
         self._covered: dict[str, int] = {}  # by table: the last row that a hand-over covers
         self._refused: dict[str, str] = {}  # by table: why the backend will not have it
         self._dropped: list[Row] = []  # of the page under way: rows that a hand-over covers
@@ -53,6 +53,10 @@ class Contents:
     def whole(self, rows: Sequence[Row]) -> Sequence[Row]:
         """As many of the next rows as go into one page: the end of a run, which lists its files, begins another."""
         return next((rows[:at] for at, row in enumerate(rows) if at and _is_end(row)), rows)
+
+    def covers(self, row: Row) -> bool:
+        """Whether a TABLE row was handed over with one before it."""
+        return self._covered.get(row.key or "", 0) >= row.n
 
     def arrived(self, n: int) -> list[str]:
         """The tables of which the backend now has every row, since it has all up to row `n`."""
@@ -90,15 +94,15 @@ class Contents:
 
     def _table(self, row: Row, ready: list[Row], rejected: list[Rejection]) -> None:
         name = row.key or ""
-        if self._covered.get(name, 0) >= row.n:
+        if self.covers(row):
             if name in self._refused:
                 rejected.append(rejection(row, self._refused[name]))
             else:
                 self._dropped.append(row)
             return
         path = name + TABLE_END
-        table, self._covered[name] = files.table(self._journal, self._run, path, self._upto, self._backend)
-        trouble = _first(files.table_blobs(self._journal, self._run, path, self._upto))
+        table, self._covered[name] = files.table(self._journal, self._run, path, self.upto, self._backend)
+        trouble = _first(files.table_blobs(self._journal, self._run, path, self.upto))
         if trouble is None:
             ready.append(replace(row, text=None, table=table))
             self._handed[name] = row.n

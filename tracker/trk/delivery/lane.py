@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from trk import backends
 from trk.backends.base import Backend
 from trk.delivery.content import Contents, rejection
 from trk.delivery.plan import Batch, batches
+from trk.delivery.tables import Tables
 from trk.errors import (
     BackendError,
     BackendNeedsUser,
@@ -35,7 +37,7 @@ from trk.errors import (
 from trk.journal import cursors, read
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
-from trk.records import Rejection, RemoteRun
+from trk.records import Kind, Rejection, RemoteRun, Row
 
 PAGE = 2000  # rows read at once: two of MLflow's batches
 FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 30.0, 3600.0
@@ -73,7 +75,8 @@ class Lane:
     """Delivers runs to one target of one backend, which it keeps open until it is closed.
 
     `stop` ends it between two calls of the backend. `settled` is told how many rows were, `troubled` (backend, why)
-    what is tried again. `sleep` waits for the next try, and may be cut short.
+    what is tried again. `sleep` waits for the next try, and may be cut short. A `patient` lane, which is called again
+    and again, does not hand over a table that grows for each row of it.
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class Lane:
         settled: Callable[[int], None] = lambda rows: None,
         troubled: Callable[[str, str], None] = lambda name, why: None,
         sleep: Callable[[float], None] | None = None,
+        patient: bool = False,
     ) -> None:
+        self.last_error: str | None = None  # what held up the last delivery
         self.name = name
         self.target = target
         self._journal = journal
@@ -94,6 +99,9 @@ class Lane:
         self._settled_rows = settled
         self._troubled = troubled
         self._backend: Backend | None = None
+        self._remotes: dict[int, RemoteRun] = {}
+        self._contents: dict[int, Contents] = {}
+        self._tables = Tables() if patient else None
         self._entries: Sequence[Pending] = ()
         self._tried_again = False
         self._settled: set[int] = set()  # runs that are through, or have a failure of their own
@@ -108,7 +116,7 @@ class Lane:
 
     def deliver(self, entries: Sequence[Pending]) -> None:
         """Deliver what waits of these runs; keep what stops it. Raises JournalError alone."""
-        self._entries, self._tried_again = entries, False
+        self._entries, self._tried_again, self.last_error = entries, False, None
         self._settled.clear()
         try:
             if self._backend is None:
@@ -120,6 +128,10 @@ class Lane:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything anywhere, sys.exit() too
             self._failed(_unforeseen(error))
+
+    def due_s(self) -> float | None:
+        """Seconds until a table that was held back is due; None when none is."""
+        return None if self._tables is None else self._tables.due_s()
 
     def close(self) -> None:
         """Let go of the backend."""
@@ -149,11 +161,13 @@ class Lane:
 
     def _run(self, backend: Backend, entry: Pending) -> None:
         try:
-            remote = self._open(backend, entry.run)
-            contents = Contents(self._journal, entry.run, self.name, entry.logged)
+            remote = self._remotes.pop(entry.run, None) or self._open(backend, entry.run)
+            contents = self._contents.pop(entry.run, None) or Contents(self._journal, entry.run, self.name)
+            contents.upto = entry.logged
             way = _Way(entry.run, contents, entry.cursor, entry.cursor, entry.cursor)
             while way.sent < entry.logged and not self._stop.is_set():
-                self._page(backend, remote, way, entry.logged)
+                if not self._page(backend, remote, way, entry):
+                    break
             while way.cursor < way.sent and not self._stop.wait(CONFIRM_EVERY_S):
                 self._confirm(backend, remote, way)
         except BackendRunGone as error:
@@ -162,6 +176,16 @@ class Lane:
         else:
             if not self._stop.is_set():
                 self._settled.add(entry.run)
+                self._keep(entry, remote, contents)
+
+    def _keep(self, entry: Pending, remote: RemoteRun, contents: Contents) -> None:
+        """What the next delivery of an open run need not find out again."""
+        if self._tables is None:
+            return
+        if entry.ended:
+            self._tables.forget(entry.run)
+        else:
+            self._remotes[entry.run], self._contents[entry.run] = remote, contents
 
     def _open(self, backend: Backend, run: int) -> RemoteRun:
         """The run at the backend, its parents before it."""
@@ -181,9 +205,15 @@ class Lane:
         except BackendRunGone:
             return None  # the child outlives its parent
 
-    def _page(self, backend: Backend, remote: RemoteRun, way: _Way, logged: int) -> None:
-        """Hand over the next rows, and move the cursor as far as they are known to have arrived."""
-        rows = way.contents.whole(read.rows_after(self._journal, way.run, way.sent, min(PAGE, logged - way.sent)))
+    def _page(self, backend: Backend, remote: RemoteRun, way: _Way, entry: Pending) -> bool:
+        """Hand over the next rows, and move the cursor as far as they are known to have arrived.
+
+        False when the next row is a table's that is to rest for a while.
+        """
+        more = read.rows_after(self._journal, way.run, way.sent, min(PAGE, entry.logged - way.sent))
+        rows = self._not_resting(way.contents.whole(more), way, entry)
+        if not rows:
+            return False
         skipped = [rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
         left_out = {entry.n for entry in skipped}
         way.skipped += skipped
@@ -192,8 +222,9 @@ class Lane:
         waiting = deque(batches(ready, backend.limits))
         while waiting:
             if self._stop.is_set():
-                return
+                return True
             batch = waiting.popleft()
+            began = time.monotonic()
             try:
                 self._try(lambda rows=batch.rows: backend.deliver(remote, rows))  # type: ignore[misc]
             except BackendRefused as error:
@@ -203,11 +234,24 @@ class Lane:
                 way.rejected += way.contents.refused(batch.rows[0], error.message)
             else:
                 way.handed = batch.rows[-1].n
+                if self._tables is not None and batch.rows[0].kind is Kind.TABLE:
+                    self._tables.went(way.run, batch.rows[0].key or "", time.monotonic() - began)
             way.sent = max(way.sent, batch.upto)
             if way.sent > way.cursor:
                 self._confirm(backend, remote, way)
         way.sent = rows[-1].n
         self._confirm(backend, remote, way)
+        return True
+
+    def _not_resting(self, rows: Sequence[Row], way: _Way, entry: Pending) -> Sequence[Row]:
+        """As many of the next rows as come before a table that is to rest; of an ended run, all."""
+        if self._tables is None or entry.ended:
+            return rows
+        for at, row in enumerate(rows):
+            is_next = row.kind is Kind.TABLE and not way.contents.covers(row)
+            if is_next and not self._tables.may_go(way.run, row.key or ""):
+                return rows[:at]
+        return rows
 
     def _confirm(self, backend: Backend, remote: RemoteRun, way: _Way) -> None:
         """Move the cursor up to where the backend is known to have everything."""
@@ -240,7 +284,7 @@ class Lane:
         cursor = cursors.cursor(self._journal, run, self.name)
         while rows := read.rows_after(self._journal, run, cursor, PAGE):
             rejected = [rejection(row, error.message) for row in rows]
-            contents = Contents(self._journal, run, self.name, cursor)
+            contents = Contents(self._journal, run, self.name)
             self._advance(_Way(run, contents, cursor, cursor, cursor, rejected), rows[-1].n)
             cursor = rows[-1].n
 
@@ -259,12 +303,14 @@ class Lane:
 
     def _failed(self, error: BackendError) -> None:
         """Keep what holds up all the runs that are still to come."""
+        self.last_error = _words(error)
         left = [(entry.run, entry.backend) for entry in self._entries if entry.run not in self._settled]
         cursors.failed(self._journal, left, _words(error))
 
     def _told(self, entry: Pending, error: BackendError) -> None:
         """Keep what holds up this run."""
         self._settled.add(entry.run)
+        self.last_error = _words(error)
         cursors.failed(self._journal, [(entry.run, entry.backend)], _words(error))
 
 

@@ -42,6 +42,11 @@ class DeliverLock:
                 self._file = file
                 return True
 
+    @property
+    def held(self) -> bool:
+        """Whether this object has the lock."""
+        return self._file is not None
+
     def release(self) -> None:
         """Let go of the lock."""
         if self._file is not None:

@@ -22,6 +22,8 @@ class Pending:
     target: str
     cursor: int
     logged: int
+    keyless: bool = False
+    ended: bool = False
 
 
 def pending(
@@ -48,6 +50,44 @@ def pending(
         for entry in (Pending(*columns) for columns in found)
         if (run_ids is None or entry.run_id in run_ids) and (backends is None or entry.backend in backends)
     ]
+
+
+_OF_RUNS = (
+    "SELECT run, run_id, backend, target, cursor, "
+    "(SELECT coalesce(max(n), 0) FROM rows WHERE rows.run = d.run) AS n, keyless, status != 'RUNNING' "
+    "FROM deliveries d JOIN runs USING (run) WHERE (cursor < n OR remote_id IS NULL) "
+    "AND NOT (external AND deleted IS NOT NULL)"
+)
+
+
+def of_runs(journal: Journal, runs: Collection[int]) -> list[Pending]:
+    """What waits of these runs, oldest run first."""
+    found: list[Pending] = []
+    keys = sorted(runs)
+    for start in range(0, len(keys), 500):
+        page = keys[start : start + 500]
+        marks = ", ".join("?" * len(page))
+        read = journal.read(f"{_OF_RUNS} AND run IN ({marks}) ORDER BY run, backend", page)
+        found += [Pending(*columns) for columns in read]
+    return found
+
+
+def refreshed(journal: Journal, entries: Collection[Pending]) -> list[Pending]:
+    """These entries as they are now; those that wait for nothing any more are left out."""
+    wanted = {(entry.run, entry.backend) for entry in entries}
+    return [entry for entry in of_runs(journal, {run for run, _ in wanted}) if (entry.run, entry.backend) in wanted]
+
+
+def errors(journal: Journal, entries: Collection[Pending]) -> list[tuple[str, str]]:
+    """(backend, why) of those of these entries that do not come on."""
+    found: list[tuple[str, str]] = []
+    for entry in entries:
+        said = journal.read(
+            "SELECT last_error FROM deliveries WHERE run = ? AND backend = ? AND last_error IS NOT NULL",
+            (entry.run, entry.backend),
+        )
+        found += [(entry.backend, why) for (why,) in said]
+    return found
 
 
 def with_rejections(journal: Journal) -> list[str]:

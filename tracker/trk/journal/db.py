@@ -108,6 +108,11 @@ class Journal:
             raise
         return connection
 
+    def version(self) -> int:
+        """A number that is another one after any other process has written. Raises JournalError."""
+        found: int = self.read("PRAGMA data_version")[0][0]
+        return found
+
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, as far as nobody is reading it."""
         with self.lock:

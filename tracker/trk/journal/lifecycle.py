@@ -189,6 +189,26 @@ def _own_names(db: Connection, run: int) -> tuple[set[str], set[str]]:
     return params, tags
 
 
+def has_open(journal: Journal) -> bool:
+    """Whether a run of trk's own is open."""
+    return count_open(journal) > 0
+
+
+def open_keys(journal: Journal, after: int) -> tuple[set[int], int]:
+    """(the keys of all open runs, and of all that came after run `after`; the newest one's key)."""
+    found = journal.read(
+        "SELECT run FROM runs WHERE status = 'RUNNING' UNION SELECT run FROM runs WHERE run > ? ORDER BY run", (after,)
+    )
+    keys = [key for (key,) in found]
+    return set(keys), max([after, *keys[-1:]])
+
+
+def count_open(journal: Journal) -> int:
+    """How many runs of trk's own are open."""
+    found: int = journal.read("SELECT count(*) FROM runs WHERE status = 'RUNNING' AND NOT external")[0][0]
+    return found
+
+
 def is_external(journal: Journal, run_id: str) -> bool:
     """Whether a run is another program's, which trk never ends, and of which it hides the attachment alone."""
     found = journal.read("SELECT external FROM runs WHERE run_id = ?", (run_id,))

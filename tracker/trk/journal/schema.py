@@ -7,7 +7,8 @@ kept in the same transaction, so that readers always see them complete. A metric
 A row of a table or of files has a JSON object as its value (`trk.journal.content`). `files` lists, for each path inside
 a run, the rows that put something there, the largest `n` last; `tables` has each table's columns and how many rows it
 has; `versions` counts the artifacts that have a name. `runs.deleted` is when a run was deleted (NULL: it was not);
-`runs.external` is 1 for a run of another program that was attached to.
+`runs.external` is 1 for a run of another program that was attached to, `runs.keyless` for a run that was started in an
+environment without credentials.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ MIGRATIONS = (
     """
     ALTER TABLE runs ADD COLUMN deleted INTEGER;
     ALTER TABLE runs ADD COLUMN external INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN keyless INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX runs_open ON runs (run) WHERE status = 'RUNNING';
     CREATE TABLE files (
         run INTEGER NOT NULL,
         path TEXT NOT NULL,

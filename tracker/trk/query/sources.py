@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from trk import backends, config, delivery, session
+from trk import backends, config, session
 from trk.backends import bounded
 from trk.backends.base import ArtifactBackend, SearchableBackend
+from trk.daemon import client as daemon
 from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable, UsageError
 from trk.journal import cursors, files, lifecycle, read
 from trk.journal.db import Journal
@@ -384,16 +385,15 @@ def _connected(name: str, target: Mapping[str, Any]) -> SearchableBackend:
         backend = backends.make(name, target)
     except BackendError as error:
         raise SourceUnavailable(error.message, hint=f"{error.hint or 'install it'}; or --source local") from error
-    if not isinstance(backend, SearchableBackend):
-        raise ConfigurationError(f"backend {name} can't be searched", hint="--source local")
-    return backend
+    if isinstance(backend, SearchableBackend):
+        return backend
+    raise ConfigurationError(f"backend {name} can't be searched", hint="--source local")
 
 
 def _deliver_pending(journal: Journal, folder: str, name: str, target: str, timeout: float, warn: Warn) -> None:
     waiting = [e.run_id for e in cursors.pending(journal, None, (name,)) if e.target == target]
-    if not waiting:
-        return
-    delivery.deliver(journal, folder, waiting, backends=(name,), timeout=timeout)
+    if waiting:
+        daemon.deliver(journal, folder, waiting, backends=(name,), timeout=timeout)
     left = [e for e in cursors.pending(journal, waiting, (name,)) if e.target == target]
     if left:
         rows = sum(entry.logged - entry.cursor for entry in left)

@@ -1,0 +1,269 @@
+"""The daemon: detached, one per journal, gone when it has nothing to do; its death loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import helpers
+from daemon.tools import Place
+from trk.daemon import credentials
+from trk.daemon import place as lock
+from trk.errors import DaemonError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no daemon can run on this system")
+
+
+# -- delivery ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_logged_arrives_while_the_script_goes_on(place: Place) -> None:
+    run = place.done("start", "-q")
+    for step in range(5):
+        place.done("log-metric", "loss", str(step))
+        helpers.until(lambda step=step: place.rows(run) == list(range(1, step + 2)))
+    assert json.loads(place.done("status", "--json"))["backends"]["on-file"]["pending"] == 0
+
+
+def test_the_end_waits_for_the_daemon_and_tells_what_arrived(place: Place) -> None:
+    run = place.done("start", "-q")
+    place.done("log-metric", "loss", "1")
+    told = json.loads(place.done("end", "--json"))
+    assert told["runs"][0]["backends"]["on-file"]["delivered"] == 2
+    assert place.rows(run) == [1, 2]
+    assert place.daemons() == [place.serving()]
+
+
+def test_a_python_program_has_the_same_daemon(place: Place) -> None:
+    code = (
+        "import trk, time, pathlib\n"
+        "run = trk.start('program')\n"
+        "run.log_metric('loss', 1.0)\n"
+        "while 'x' not in pathlib.Path('go').read_text(): time.sleep(0.01)\n"
+        "run.end()\n"
+    )
+    (place.project / "go").write_text("")
+    child = subprocess.Popen([sys.executable, "-c", code], env=place.environment(), cwd=place.project)
+    helpers.until(lambda: len(place.arrived()) == 1)
+    (place.project / "go").write_text("x")
+    assert child.wait(30) == 0
+    assert [n for _, n in place.arrived()] == [1, 2]
+    assert place.daemons() == [place.serving()]
+
+
+def test_off_means_that_none_is_started(place: Place) -> None:
+    place.done("start", "-q", TRK_DAEMON="off")
+    place.done("log-metric", "loss", "1", TRK_DAEMON="off")
+    assert lock.look(place.folder) is None
+    assert json.loads(place.done("end", "--json", TRK_DAEMON="off"))["runs"][0]["backends"]["on-file"]["delivered"] == 2
+
+
+def test_a_run_without_a_backend_needs_none(place: Place) -> None:
+    place.done("start", "-q", "-b", "none")
+    place.done("log-metric", "loss", "1")
+    assert lock.look(place.folder) is None
+
+
+def test_what_needs_the_user_is_not_waited_for(place: Place) -> None:
+    place.done("start", "-q", "-b", "mlflow", MLFLOW_TRACKING_URI="gopher://nowhere")
+    place.done("log-metric", "loss", "1")
+    began = time.monotonic()
+    ended = place.trk("end", "--timeout", "60")
+    assert time.monotonic() - began < 30
+    assert ended.returncode == 0
+    assert "trk sync" in ended.stderr
+    assert place.trk("sync", "--strict", "--timeout", "60").returncode == 6
+
+
+# -- its life ---------------------------------------------------------------------------------------------------------
+
+
+def test_killed_it_is_started_again_by_the_next_log_command_and_nothing_is_lost_or_doubled(place: Place) -> None:
+    run = place.done("start", "-q")
+    killed, logged = 0, 0
+    deadline = time.monotonic() + 60
+    while killed < 4:
+        assert time.monotonic() < deadline
+        place.done("log-metric", "loss", "1")
+        logged += 1
+        found = lock.look(place.folder)
+        if found is not None and found[0] and found[1] and place.rows(run):
+            os.kill(int(found[1].split()[0]), signal.SIGKILL)
+            killed += 1
+            (place.project / "arrivals").open("a").close()
+            helpers.until(place.is_free)
+    told = json.loads(place.done("end", "--json"))
+    assert told["runs"][0]["backends"]["on-file"]["delivered"] == logged + 1
+    assert place.rows(run) == list(range(1, logged + 2))
+    assert len(place.daemons()) <= 1
+
+
+def test_it_leaves_when_there_has_been_nothing_to_do_for_a_while(place: Place) -> None:
+    place.done("start", "-q", TRK_DAEMON_IDLE="0.3")
+    pid = place.serving()
+    time.sleep(0.6)
+    assert place.daemons() == [pid], "a run is open"
+    place.done("end", "-q")
+    helpers.until(lambda: place.daemons() == [])
+    helpers.until(place.is_free)  # its memory is gone before its files are
+    assert list((place.project.parent / "runtime" / "trk").iterdir()) == []
+    place.done("start", "-q")
+    assert place.serving() != pid
+
+
+def test_it_leaves_though_something_is_left_that_it_can_not_deliver(place: Place) -> None:
+    uri = {"MLFLOW_TRACKING_URI": "gopher://nowhere", "TRK_DAEMON_IDLE": "0.3"}
+    place.done("start", "-q", "-b", "mlflow", **uri)
+    place.serving()
+    place.done("end", "-q", "--no-wait", **uri)
+    helpers.until(lambda: place.daemons() == [])
+
+
+def test_of_twenty_that_race_one_is_left(place: Place) -> None:
+    place.done("start", "-q", TRK_DAEMON="off")
+    command = [sys.executable, "-P", "-m", "trk.daemon", place.folder, "", "0.5"]
+    racing = [subprocess.Popen(command, env=place.environment(), cwd=place.project) for _ in range(20)]
+    assert [one.wait(60) for one in racing] == [0] * 20
+    pid = place.serving()
+    helpers.until(lambda: place.daemons() == [pid])
+    assert place.status()["pid"] == pid
+
+
+def test_an_older_one_makes_room_for_a_newer_program(place: Place) -> None:
+    place.done("start", "-q", TRK_DAEMON="off")
+    code = (
+        "import os, sys, trk\n"
+        "trk.__version__ = '0.0.1'\n"
+        "from trk.daemon import serve\n"
+        "serve.Daemon(sys.argv[1]).run(None)\n"
+    )
+    older = subprocess.Popen([sys.executable, "-c", code, place.folder], env=place.environment(), cwd=place.project)
+    assert place.serving() == older.pid
+    run = place.done("start", "--replace", "-q")
+    place.done("log-metric", "loss", "1")
+    assert older.wait(30) == 0
+    helpers.until(lambda: place.rows(run) == [1])
+    assert place.serving() != older.pid
+
+
+@pytest.mark.parametrize("redirected", ["| cat", "2>&1 | cat", "3>&1 | cat"])
+def test_nothing_keeps_a_pipe_open(place: Place, redirected: str) -> None:
+    trk = " ".join([*helpers.COMMAND])
+    inner = f"exec 4>&1; {trk} start -q; {trk} log-metric loss 1; {trk} end -q --no-wait"
+    shell = subprocess.run(
+        ["bash", "-c", f"{{ {inner}; }} {redirected}"], env=place.environment(), cwd=place.project, timeout=30,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shell.returncode == 0, shell.stderr
+    (pid,) = place.daemons()
+    held = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.exists()}
+    assert not [name for name in held if name.startswith("pipe:")]
+    assert os.getsid(pid) != os.getsid(0)
+
+
+def test_it_is_started_stopped_and_asked_by_the_command(place: Place) -> None:
+    place.done("start", "-q", TRK_DAEMON="off")
+    assert place.status() == {
+        "running": False, "pid": None, "uptime_s": None, "version": None, "runs": 0, "backends": {}
+    }  # fmt: skip
+    place.done("daemon", "start")
+    told = place.status()
+    assert (told["running"], told["pid"], told["runs"]) == (True, place.serving(), 1)
+    assert told["uptime_s"] > 0
+    assert "serving" in place.done("daemon", "logs")
+    place.done("daemon", "start")
+    assert place.daemons() == [told["pid"]]
+    place.done("daemon", "stop")
+    assert place.daemons() == []
+    assert place.status()["running"] is False
+    assert place.trk("daemon", "restart").returncode == 2
+
+
+# -- whose it is ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_other_credentials_is_not_delivered_by_it_but_by_its_own_end(place: Place) -> None:
+    place.done("start", "first", "-q", "--shell")
+    pid = place.serving()
+    exports = place.done("start", "second", "-q", "--shell", MLFLOW_TRACKING_TOKEN="another's")
+    run = exports.split("=", 1)[1].split()[0]
+    place.done("log-metric", "loss", "1", "--run", run, MLFLOW_TRACKING_TOKEN="another's")
+    place.done("log-metric", "loss", "1", "--run", "first")
+    helpers.until(lambda: len(place.arrived()) == 1)
+    assert place.rows(run) == []
+    told = json.loads(place.done("end", "--run", run, "--json", MLFLOW_TRACKING_TOKEN="another's"))
+    assert told["runs"][0]["backends"]["on-file"]["delivered"] == 2
+    assert place.serving() == pid
+    place.done("log-metric", "loss", "2", "--run", "first")
+    helpers.until(lambda: len(place.arrived()) == 4)
+
+
+def test_only_who_has_the_same_credentials_can_prove_it() -> None:
+    mine = {"HOME": "/h", "WANDB_API_KEY": "k", "PATH": "/bin"}
+    nonce = os.urandom(32)
+    assert credentials.same(mine, nonce, credentials.proof({**mine, "PATH": "/other", "LANG": "C"}, nonce))
+    for other in (
+        {**mine, "WANDB_API_KEY": "K"}, {**mine, "HOME": "/g"}, {"HOME": "/h"}, {**mine, "AWS_SECRET_ACCESS_KEY": "s"},
+        {**mine, "MLFLOW_TRACKING_URI": "http://me:pw@host"},
+    ):  # fmt: skip
+        assert not credentials.same(mine, nonce, credentials.proof(other, nonce))
+    assert not credentials.same(mine, os.urandom(32), credentials.proof(mine, nonce))
+    assert credentials.held({"HOME": "/h", "MLFLOW_TRACKING_URI": "http://host", "MLFLOW_EXPERIMENT_NAME": "e"}) == []
+
+
+@pytest.mark.parametrize("planted", ["a file", "a link", "open to all"])
+def test_a_planted_folder_of_sockets_gets_nothing_and_logging_goes_on(place: Place, planted: str) -> None:
+    where = place.project.parent / "runtime" / "trk"
+    if planted == "a file":
+        where.write_text("")
+    elif planted == "a link":
+        (place.project.parent / "elsewhere").mkdir()
+        where.symlink_to(place.project.parent / "elsewhere")
+    else:
+        where.mkdir()
+        where.chmod(0o777)
+    with pytest.raises(DaemonError, match="not a folder of yours alone"):
+        lock.socket_path(place.folder)
+    place.done("start", "-q")
+    place.done("log-metric", "loss", "1")
+    told = json.loads(place.done("end", "--json"))
+    assert told["runs"][0]["backends"]["on-file"]["delivered"] == 2
+    assert not (place.project.parent / "elsewhere").exists() or not list((place.project.parent / "elsewhere").iterdir())
+
+
+def test_what_is_no_message_is_not_answered_and_harms_nobody(place: Place) -> None:
+    place.done("start", "-q")
+    place.serving()
+    path = lock.socket_path(place.folder)
+    helpers.until(lambda: Path(path).exists())
+    assert Path(path).stat().st_mode & 0o077 == 0
+    for said in (b"\xff\xfe\n", b"[]\n", b"{\n", b'{"ask": "fly"}\n', b"x" * 100_000 + b"\n", b""):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(path)
+            with contextlib.suppress(ConnectionError):  # it hangs up on what it does not understand
+                client.sendall(said)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1 << 16):
+                    pass
+    place.done("log-metric", "loss", "1")
+    helpers.until(lambda: len(place.arrived()) == 1)
+
+
+def test_no_secret_is_in_its_log_or_its_title(place: Place) -> None:
+    key = "sk-abcdefghijklmnopqrstuvwxyz"
+    place.done("start", "-q", MLFLOW_TRACKING_TOKEN=key)
+    pid = place.serving()
+    assert key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    place.done("daemon", "stop", MLFLOW_TRACKING_TOKEN=key)
+    found = [path for path in Path(place.folder).rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert found == []

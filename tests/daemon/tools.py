@@ -1,0 +1,78 @@
+"""A project with a daemon: its command, its processes, and what arrived."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import helpers
+from trk.daemon import place as lock
+
+
+class Place:
+    """A project folder in which `trk` is run as a shell does."""
+
+    def __init__(self, project: Path, plugins: list[str]) -> None:
+        self.project = project
+        self.folder = str(project / ".trk")
+        self._path = os.pathsep.join([*helpers.source_roots(), *plugins])
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a child sees."""
+        return helpers.child_environment(PYTHONPATH=self._path, **more)
+
+    def trk(self, *words: str, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        return subprocess.run(
+            [*helpers.COMMAND, *words], capture_output=True, text=True, check=False, timeout=timeout,
+            stdin=subprocess.DEVNULL, cwd=self.project, env=self.environment(**env),
+        )  # fmt: skip
+
+    def done(self, *words: str, **env: str) -> str:
+        """Run a command that succeeds; returns what it prints."""
+        found = self.trk(*words, **env)
+        assert found.returncode == 0, found.stderr
+        return found.stdout.strip()
+
+    def status(self) -> dict[str, Any]:
+        """What `trk daemon status` says."""
+        told: dict[str, Any] = json.loads(self.done("daemon", "status", "--json"))
+        return told
+
+    def serving(self) -> int:
+        """The process id of the daemon that has the lock, when there is one at last."""
+        helpers.until(lambda: (found := lock.look(self.folder)) is not None and found[0] and bool(found[1]))
+        found = lock.look(self.folder)
+        assert found is not None
+        return int(found[1].split()[0])
+
+    def is_free(self) -> bool:
+        """Whether no daemon has the lock."""
+        found = lock.look(self.folder)
+        return found is not None and not found[0]
+
+    def daemons(self) -> list[int]:
+        """The process ids of all daemons of this folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if b"trk.daemon" in words and os.fsencode(self.folder) in words:
+                    found.append(int(entry.name))
+        return found
+
+    def arrived(self) -> list[tuple[str, int]]:
+        """(run, row) of everything that arrived, in order, doubles too."""
+        path = self.project / "arrivals"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(words[0], int(words[1])) for line in lines if len(words := line.split()) == 3]
+
+    def rows(self, run_id: str) -> list[int]:
+        """The rows of a run that arrived, each once, in order."""
+        return list(dict.fromkeys(n for found, n in self.arrived() if found == run_id))

@@ -1,0 +1,327 @@
+"""Speaking with a daemon, starting one, and delivering through it: what run, tracker and command line call."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import trk
+from trk import delivery, settings
+from trk.daemon import credentials, place
+from trk.errors import DaemonError
+from trk.journal import cursors
+from trk.journal.db import Journal
+
+ANSWER_S = 2.0  # a daemon that does not answer in this time is as good as none
+CONNECT_S = 0.5  # one that has just been started opens its socket in this time
+AGAIN_S = 1.0  # a daemon that was killed is started again after this time
+LEAVING_S = 30.0  # a daemon that was asked to leave has left after this time
+_POLL_S = 0.02
+_ASK_S = 0.2
+_LINE = 1 << 16
+
+
+class Connection:
+    """One conversation with the daemon of a `.trk` folder."""
+
+    def __init__(self, folder: str, timeout: float = ANSWER_S) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.connect(place.socket_path(folder))
+            self._lines = self._socket.makefile("r", encoding="utf-8", newline="\n")
+            self.hello = self._read()
+        except (OSError, ValueError) as error:
+            self._socket.close()
+            raise DaemonError(f"the daemon of {folder} does not answer: {error}", hint="trk daemon status") from None
+
+    def ask(self, what: str, timeout: float = ANSWER_S, **more: Any) -> dict[str, Any]:
+        """Its answer. Raises DaemonError."""
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(json.dumps({"ask": what, **more}).encode() + b"\n")
+            return self._read()
+        except (OSError, ValueError) as error:
+            raise DaemonError(f"the daemon does not answer: {error}", hint="trk daemon status") from None
+
+    def serves(self, run_id: str) -> bool:
+        """Whether it will deliver this run: it does when both have the same credentials."""
+        nonce = bytes.fromhex(str(self.hello["nonce"]))
+        said = credentials.proof(settings.environment(), nonce)
+        return bool(self.ask("serve", run=run_id, proof=said).get("same"))
+
+    def rounds(self) -> dict[tuple[str, str], tuple[int, str | None]]:
+        """By backend and target: how often the daemon came to an end with what there was, and what held it up then."""
+        lanes = self.ask("status")["lanes"]
+        return {(one["backend"], one["target"]): (one["rounds"], one["last_error"]) for one in lanes}
+
+    def lives(self) -> bool:
+        """Whether it is still there."""
+        try:
+            ready, _, _ = select.select([self._socket], [], [], 0)
+            return not ready or self._socket.recv(1, socket.MSG_PEEK) != b""
+        except (OSError, ValueError):
+            return False
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> dict[str, Any]:
+        line = self._lines.readline(_LINE)
+        if not line.endswith("\n"):
+            raise ValueError("it hung up")
+        found = json.loads(line)
+        if not isinstance(found, dict):
+            raise TypeError("it says something else")
+        return found
+
+
+def is_wanted() -> bool:
+    """Whether delivery is a daemon's, where one can run: `TRK_DAEMON` is not off."""
+    return (settings.env("TRK_DAEMON") or "auto").lower() not in ("off", "0", "false", "no") and can_run()
+
+
+def can_run() -> bool:
+    """Whether this system has what a daemon needs: sockets in the file system, locks, a way to detach."""
+    return hasattr(socket, "AF_UNIX") and hasattr(os, "fork") and hasattr(os, "posix_spawn")
+
+
+def ensure(folder: str, run_id: str) -> bool:
+    """See that a daemon delivers this run, without waiting for it; whether one does.
+
+    An older daemon is asked to make room. Where none can run, delivery is in the foreground.
+    """
+    found = place.look(folder)
+    if found is None or not found[0]:
+        spawn(folder, run_id)
+        return True
+    try:
+        with _reached(folder) as connection:
+            if not _is_older(str(connection.hello.get("trk")), trk.__version__):
+                return connection.serves(run_id)
+            connection.ask("leave")
+    except DaemonError:
+        pass  # it is just leaving: the next one waits for its lock
+    spawn(folder, run_id, wait_s=LEAVING_S)
+    return True
+
+
+@contextlib.contextmanager
+def _reached(folder: str) -> Iterator[Connection]:
+    """A connection with a daemon that may just have been started. Raises DaemonError."""
+    deadline = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            connection = Connection(folder)
+            break
+        except DaemonError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_S)
+    with connection:
+        yield connection
+
+
+def _is_older(theirs: str, ours: str) -> bool:
+    return _numbers(theirs) < _numbers(ours)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdecimal())
+
+
+def spawn(folder: str, run_id: str | None, wait_s: float = 0.5) -> None:
+    """Start a daemon, detached from this process, its terminal and its files. It leaves if there is one already."""
+    environ = {name: value for name, value in settings.environment().items() if name not in credentials.BINDING}
+    command = [sys.executable, "-P", "-m", "trk.daemon", folder, run_id or "", str(wait_s)]
+    nowhere = [(os.POSIX_SPAWN_OPEN, file, os.devnull, os.O_RDWR, 0) for file in (0, 1, 2)]
+    try:
+        child = os.posix_spawn(sys.executable, command, environ, file_actions=nowhere)
+    except OSError as error:
+        raise DaemonError(f"a daemon can't be started: {error.strerror}", hint="TRK_DAEMON=off") from None
+    _reap(child)
+
+
+def revive(folder: str, run_id: str, lives: bool) -> None:
+    """Start a daemon again that was killed, or have one that lives deliver this run; never an error of who logs."""
+    if not is_wanted() or (not lives and _was_just_started(folder)):
+        return
+    with contextlib.suppress(DaemonError):
+        if lives:
+            with Connection(folder) as connection:
+                connection.serves(run_id)
+        else:
+            spawn(folder, run_id)
+
+
+def _was_just_started(folder: str) -> bool:
+    """One that can't live must not be started by every log command."""
+    try:
+        return time.time() - os.stat(place.lock_path(folder)).st_mtime < AGAIN_S
+    except OSError:
+        return False
+
+
+def _reap(child: int) -> None:
+    """The child leaves as soon as it has detached the daemon; a program that goes on must not keep it as a zombie."""
+    from threading import Thread
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            os.waitpid(child, 0)
+
+    Thread(target=wait, name="trk-reaper", daemon=True).start()
+
+
+def status(folder: str) -> dict[str, Any]:
+    """What a daemon says of itself; `{"running": False}` when there is none."""
+    found = place.look(folder)
+    if found is None or not found[0]:
+        return {"running": False, "pid": None, "uptime_s": None, "version": None, "runs": 0, "backends": {}}
+    with _reached(folder) as connection:
+        told = connection.ask("status")
+    del told["lanes"]
+    return told
+
+
+def start(folder: str, timeout: float = 10.0) -> None:
+    """Start a daemon and wait until it answers. Raises DaemonError."""
+    spawn(folder, None)
+    deadline = time.monotonic() + timeout
+    while not ((found := place.look(folder)) is not None and found[0]):
+        if time.monotonic() >= deadline:
+            raise DaemonError(f"the daemon has not started within {timeout:g} s", hint="trk daemon logs")
+        time.sleep(_POLL_S)
+    with _reached(folder):
+        return
+
+
+def stop(folder: str, timeout: float = 10.0) -> bool:
+    """Ask the daemon to leave, and wait until it has; False when there is none. Raises DaemonError."""
+    found = place.look(folder)
+    if found is None or not found[0]:
+        return False
+    with _reached(folder) as connection:
+        connection.ask("leave")
+    deadline = time.monotonic() + timeout
+    while (now := place.look(folder)) is not None and now[0]:
+        if time.monotonic() >= deadline:
+            raise DaemonError(f"the daemon has not left within {timeout:g} s", hint="trk daemon status")
+        time.sleep(_POLL_S)
+    return True
+
+
+def deliver(
+    journal: Journal,
+    folder: str,
+    run_ids: Collection[str] | None = None,
+    *,
+    backends: Collection[str] | None = None,
+    timeout: float = delivery.DEFAULT_TIMEOUT_S,
+    progress: delivery.Progress | None = None,
+    trouble: delivery.Trouble | None = None,
+) -> delivery.Outcome:
+    """As `trk.delivery.deliver`; by the daemon of this folder, if there is one, while this process waits."""
+    deadline = time.monotonic() + timeout
+    found = place.look(folder) if can_run() else None
+    if found is not None and found[0]:
+        with contextlib.suppress(DaemonError), _reached(folder) as connection:
+            rounds = connection.rounds()
+            theirs = {entry.run_id for entry in cursors.pending(journal, run_ids, backends)}
+            others = {run_id for run_id in sorted(theirs) if not connection.serves(run_id)}
+            waiting = _Waiting(journal, connection, rounds, deadline, progress, trouble)
+            outcome = waiting.until_delivered(theirs - others, backends)
+            if outcome is not None and not others:
+                return outcome
+            connection.ask("yield", timeout=max(0.1, deadline - time.monotonic()))
+            return _here(journal, folder, run_ids, backends, deadline, progress, trouble)
+    return _here(journal, folder, run_ids, backends, deadline, progress, trouble)
+
+
+def _here(
+    journal: Journal,
+    folder: str,
+    run_ids: Collection[str] | None,
+    backends: Collection[str] | None,
+    deadline: float,
+    progress: delivery.Progress | None,
+    trouble: delivery.Trouble | None,
+) -> delivery.Outcome:
+    left = max(0.0, deadline - time.monotonic())
+    return delivery.deliver(
+        journal, folder, run_ids, backends=backends, timeout=left, progress=progress, trouble=trouble
+    )
+
+
+class _Waiting:
+    """Waits until a daemon has delivered."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        connection: Connection,
+        rounds: dict[tuple[str, str], tuple[int, str | None]],
+        deadline: float,
+        progress: delivery.Progress | None,
+        trouble: delivery.Trouble | None,
+    ) -> None:
+        self._journal = journal
+        self._connection = connection
+        self._before = rounds
+        self._deadline = deadline
+        self._progress = progress
+        self._trouble = trouble
+        self._goal: int | None = None
+        self._told: set[tuple[str, str]] = set()
+        self._asked_at = time.monotonic()
+
+    def until_delivered(self, run_ids: Collection[str], backends: Collection[str] | None) -> delivery.Outcome | None:
+        """Wait for these runs; None when the daemon is gone."""
+        while True:
+            waiting = cursors.pending(self._journal, run_ids, backends)
+            self._tell(waiting)
+            if not waiting:
+                return delivery.Outcome(finished=True)
+            if time.monotonic() >= self._deadline:
+                return delivery.Outcome(finished=False)
+            if not self._connection.lives():
+                return None
+            if self._is_over(waiting):
+                return delivery.Outcome(finished=True)
+            time.sleep(_POLL_S)
+
+    def _tell(self, waiting: Collection[cursors.Pending]) -> None:
+        left = sum(entry.logged - entry.cursor for entry in waiting)
+        self._goal = left if self._goal is None else self._goal
+        if self._progress is not None:
+            self._progress(max(0, self._goal - left), self._goal)
+        for backend, why in cursors.errors(self._journal, waiting):
+            if self._trouble is not None and (backend, why) not in self._told:
+                self._trouble(backend, why)
+            self._told.add((backend, why))
+
+    def _is_over(self, waiting: Collection[cursors.Pending]) -> bool:
+        """Whether the daemon has tried since this began, and what is left needs the user."""
+        if time.monotonic() - self._asked_at < _ASK_S:
+            return False
+        self._asked_at = time.monotonic()
+        now = self._connection.rounds()
+        for key in {(entry.backend, entry.target) for entry in waiting}:
+            rounds, error = now.get(key, (0, None))
+            if error is None or rounds <= self._before.get(key, (0, None))[0]:
+                return False
+        return True

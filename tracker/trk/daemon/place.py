@@ -1,0 +1,90 @@
+"""Where a daemon is found: its lock in `.trk`, and its socket in a folder of this user alone."""
+
+from __future__ import annotations
+
+import os
+
+from trk import settings
+from trk.errors import DaemonError
+
+LOCK = "daemon.lock"
+LOG = "daemon.log"
+_LONGEST = 100  # bytes of a socket's path; systems take 104 to 108
+
+
+def lock_path(folder: str) -> str:
+    """The file that a daemon holds locked as long as it lives; its text is (process id, version) and the runs' ids."""
+    return os.path.join(folder, LOCK)
+
+
+def socket_path(folder: str) -> str:
+    """The socket of the daemon of a `.trk` folder. Its own folder is made, and is nobody else's. Raises DaemonError."""
+    from hashlib import sha256
+
+    base = settings.env("XDG_RUNTIME_DIR")
+    if base is not None and _is_private(base):
+        where = os.path.join(base, "trk")
+    else:
+        where = os.path.join("/tmp", f"trk-{os.getuid()}")  # noqa: S108 - checked below: kind, owner, mode
+    name = sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:24]
+    path = os.path.join(where, f"{name}.sock")
+    if len(os.fsencode(path)) > _LONGEST:
+        where = os.path.join("/tmp", f"trk-{os.getuid()}")  # noqa: S108 - as above
+        path = os.path.join(where, f"{name}.sock")
+    _make_private(where)
+    return path
+
+
+def _make_private(where: str) -> None:
+    try:
+        os.mkdir(where, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise DaemonError(
+            f"{where} can't be made: {error.strerror}", hint="TRK_DAEMON=off delivers without one"
+        ) from None
+    if not _is_private(where):
+        raise DaemonError(
+            f"{where} is not a folder of yours alone: somebody else may have made it",
+            hint="set XDG_RUNTIME_DIR to one, or TRK_DAEMON=off",
+        )
+
+
+def _is_private(where: str) -> bool:
+    """Whether this is a folder, no link, of this user, that nobody else may enter."""
+    try:
+        found = os.lstat(where)
+    except OSError:
+        return False
+    return found.st_mode & 0o170077 == 0o040000 and found.st_uid == os.getuid()
+
+
+def revive(folder: str, run_id: str) -> None:
+    """One look at the lock: a daemon that is gone is started again, one that does not know this run is told of it.
+
+    What a log command calls when its row is in the journal. Where no daemon was ever started, that is all.
+    """
+    found = look(folder)
+    if found is None or (found[0] and run_id in found[1]):
+        return
+    from trk.daemon import client
+
+    client.revive(folder, run_id, found[0])
+
+
+def look(folder: str) -> tuple[bool, str] | None:
+    """(whether a daemon lives here, the text of its lock); None when none was ever started. Imports next to nothing."""
+    try:
+        found = os.open(lock_path(folder), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        import fcntl
+
+        fcntl.flock(found, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True, os.read(found, 1 << 20).decode(errors="replace")
+    finally:
+        os.close(found)
+    return False, ""
