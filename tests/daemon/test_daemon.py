@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -126,6 +127,22 @@ def test_it_leaves_though_something_is_left_that_it_can_not_deliver(place: Place
     place.serving()
     place.done("end", "-q", "--no-wait", **uri)
     helpers.until(lambda: place.daemons() == [])
+
+
+@pytest.mark.parametrize("fate", ["removed", "replaced"])
+def test_it_leaves_when_its_folder_is_removed_or_another_one(place: Place, fate: str) -> None:
+    place.done("start", "-q")
+    place.done("log-metric", "loss", "1")
+    pid = place.serving()
+    helpers.until(lambda: len(place.arrived()) == 1)
+    shutil.rmtree(place.folder)
+    if fate == "replaced":
+        place.done("start", "again", "-q")
+        place.done("log-metric", "loss", "1")
+    helpers.until(lambda: pid not in place.daemons())
+    if fate == "replaced":
+        helpers.until(lambda: len(place.arrived()) == 2)
+        assert place.daemons() == [place.serving()]
 
 
 def test_of_twenty_that_race_one_is_left(place: Place) -> None:

@@ -122,6 +122,7 @@ class Daemon:
         self._stirred = threading.Event()  # the main thread has something to look at
         self._nudged = False
         self._moved_at = time.monotonic()
+        self._home: list[tuple[int, int]] = []
         self._lock_file = -1
         self._known = 0  # the newest run that was looked at
         self._open: set[int] = set()  # the runs that were open when the journal was last looked at
@@ -169,7 +170,7 @@ class Daemon:
         """Look for new rows until it is time to leave."""
         version = -1
         changed_at = busy_at = time.monotonic()
-        while not self.leaving.is_set():
+        while not self.leaving.is_set() and self._is_at_home():
             now = time.monotonic()
             try:
                 found = self.journal.version()
@@ -189,6 +190,19 @@ class Daemon:
             if now - max(busy_at, self._moved_at) >= self._idle_s:
                 return
             self._stirred.wait(WATCH_S if now - changed_at < LIVELY_S else WATCH_IDLE_S)
+
+    def _is_at_home(self) -> bool:
+        """Whether lock and journal are the files that this process opened: a project may be removed, or another's."""
+        try:
+            now = [os.stat(path) for path in (place.lock_path(self.folder), self.journal.path)]
+        except OSError:
+            now = []
+        found = [(one.st_dev, one.st_ino) for one in now]
+        self._home = self._home or found
+        if found == self._home and found:
+            return True
+        log.warning("%s is not there any more, or is another one", self.folder)
+        return False
 
     def moved(self, rows: int) -> None:
         """Rows were delivered."""
