@@ -5,8 +5,7 @@ Nothing here imports Typer, Rich, json or an SDK unless a value needs it.
 
 from __future__ import annotations
 
-from trk import rules, session
-from trk.daemon import place
+from trk import daemon, rules, session
 from trk.errors import NoActiveRun, NotFound, UsageError
 from trk.journal.select import resolve
 from trk.run import Run
@@ -48,7 +47,7 @@ def execute(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> tupl
     run = find_run(options.get("run"))
     result: int | tuple[int | None, ...] | None = _ACTIONS[verb](run, options, words)
     n, step, *version = result if isinstance(result, tuple) else (result, None)
-    place.revive(run.folder, run.id)
+    daemon.revive(run.folder, run.id)
     return run.id, {"n": n, "step": step, **({"version": version[0]} if version else {})}
 
 

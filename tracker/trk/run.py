@@ -9,8 +9,7 @@ import os
 from _contextvars import ContextVar
 from time import monotonic
 
-from trk import rules, settings
-from trk.daemon import place
+from trk import daemon, rules, settings
 from trk.errors import NotFound, UsageError
 from trk.journal import select, write
 from trk.journal.write import now_ms
@@ -103,7 +102,7 @@ class Run:
         now = monotonic()
         if now >= _next_look:
             _next_look = now + LOOK_S
-            place.revive(self.folder, self.id)
+            daemon.revive(self.folder, self.id)
 
     def _metric(self, key: str) -> str:
         prefix = self.key_prefix
@@ -323,12 +322,12 @@ class Run:
 
         from trk import delivery
         from trk.backends import foreign
-        from trk.daemon import client as daemon
+        from trk.daemon import client
 
         self.finish(status)
         if wait:
             deadline = monotonic() + timeout
-            daemon.deliver(self.journal, self.folder, [self.id], timeout=timeout)
+            client.deliver(self.journal, self.folder, [self.id], timeout=timeout)
             foreign.catch_up(self.journal, [self.id], deadline)
         record = self.record
         if strict:

@@ -60,19 +60,6 @@ def _is_private(where: str) -> bool:
     return found.st_mode & 0o170077 == 0o040000 and found.st_uid == os.getuid()
 
 
-def revive(folder: str, run_id: str) -> None:
-    """One look at the lock: a daemon that is gone is started again, one that does not know this run is told of it.
-
-    What a log command calls when its row is in the journal. Where no daemon was ever started, that is all.
-    """
-    found = look(folder)
-    if found is None or (found[0] and run_id in found[1]):
-        return
-    from trk.daemon import client
-
-    client.revive(folder, run_id, found[0])
-
-
 def look(folder: str) -> tuple[bool, str] | None:
     """(whether a daemon lives here, the text of its lock); None when none was ever started. Imports next to nothing."""
     try:
