@@ -127,6 +127,7 @@ def test_a_setting_that_cannot_be_meant_is_refused_with_its_place(
     text: str, says: str, line: str, call: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRK_BACKENDS")
+    monkeypatch.delenv("TRK_DAEMON")
     (project / "pyproject.toml").write_text(f"[tool.trk]\n{text}\n")
     done = call(*line.split())
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
@@ -135,9 +136,11 @@ def test_a_setting_that_cannot_be_meant_is_refused_with_its_place(
 
 
 def test_origins_are_shown_when_asked_for(call: Any) -> None:
-    assert call("config", "show").out == "setting\tvalue\nbackends\tnone\n"
+    assert call("config", "show").out == "setting\tvalue\nbackends\tnone\ndaemon\toff\n"
     assert call("config").out == call("config", "show").out
-    assert call("config", "--origin").out == "setting\tvalue\torigin\nbackends\tnone\tenvironment (TRK_BACKENDS)\n"
+    assert call("config", "--origin").out == (
+        "setting\tvalue\torigin\nbackends\tnone\tenvironment (TRK_BACKENDS)\ndaemon\toff\tenvironment (TRK_DAEMON)\n"
+    )
 
 
 def holding_the_secret(folder: Path) -> list[str]:

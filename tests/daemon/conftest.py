@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from daemon.tools import Place
+from daemon.tools import Place, short_folder
 from delivery import hostile
 
 
@@ -28,10 +25,8 @@ def place(project: Path, plugins: list[str], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TRK_DAEMON_IDLE", "30")
     monkeypatch.setenv("TRK_BACKENDS", "on-file")
     monkeypatch.setenv("ARRIVALS", str(project / "arrivals"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project.parent / "runtime"))
-    (project.parent / "runtime").mkdir(mode=0o700)
-    found = Place(project, plugins)
-    yield found
-    for pid in found.daemons():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    with short_folder() as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        found = Place(project, plugins, runtime)
+        yield found
+        found.end()

@@ -116,7 +116,7 @@ def test_it_leaves_when_there_has_been_nothing_to_do_for_a_while(place: Place) -
     place.done("end", "-q")
     helpers.until(lambda: place.daemons() == [])
     helpers.until(place.is_free)  # its memory is gone before its files are
-    assert list((place.project.parent / "runtime" / "trk").iterdir()) == []
+    assert list((place.runtime / "trk").iterdir()) == []
     place.done("start", "-q")
     assert place.serving() != pid
 
@@ -239,7 +239,7 @@ def test_only_who_has_the_same_credentials_can_prove_it() -> None:
 
 @pytest.mark.parametrize("planted", ["a file", "a link", "open to all"])
 def test_a_planted_folder_of_sockets_gets_nothing_and_logging_goes_on(place: Place, planted: str) -> None:
-    where = place.project.parent / "runtime" / "trk"
+    where = place.runtime / "trk"
     if planted == "a file":
         where.write_text("")
     elif planted == "a link":

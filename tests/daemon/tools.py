@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +17,22 @@ import helpers
 from trk.daemon import place as lock
 
 
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder of this user's with a short name, as sockets need it."""
+    made = Path(tempfile.mkdtemp(prefix="trk-", dir="/tmp"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
 class Place:
     """A project folder in which `trk` is run as a shell does."""
 
-    def __init__(self, project: Path, plugins: list[str]) -> None:
+    def __init__(self, project: Path, plugins: list[str], runtime: Path) -> None:
         self.project = project
+        self.runtime = runtime
         self.folder = str(project / ".trk")
         self._path = os.pathsep.join([*helpers.source_roots(), *plugins])
 
@@ -66,6 +82,12 @@ class Place:
                 if b"trk.daemon" in words and os.fsencode(self.folder) in words:
                     found.append(int(entry.name))
         return found
+
+    def end(self) -> None:
+        """End what is left of the daemons."""
+        for pid in self.daemons():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def arrived(self) -> list[tuple[str, int]]:
         """(run, row) of everything that arrived, in order, doubles too."""

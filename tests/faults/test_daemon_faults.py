@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import helpers
-from daemon.tools import Place
+from daemon.tools import Place, short_folder
 from delivery.test_mlflow_end_to_end import client, there
 from servers.mlflow_server import MlflowServer, free_port
 from trk.daemon import place as lock
@@ -39,13 +39,11 @@ def place(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("TRK_DAEMON", "auto")
     monkeypatch.setenv("TRK_DAEMON_IDLE", "60")
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project.parent / "runtime"))
-    (project.parent / "runtime").mkdir(mode=0o700)
-    found = Place(project, [])
-    yield found
-    for pid in found.daemons():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    with short_folder() as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        found = Place(project, [], runtime)
+        yield found
+        found.end()
 
 
 PROGRAM = """
