@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import helpers
-from daemon.tools import Place
+from daemon.tools import Place, short_folder
 from trk.daemon import credentials
 from trk.daemon import place as lock
 from trk.errors import DaemonError
@@ -205,6 +205,56 @@ def test_it_is_started_stopped_and_asked_by_the_command(place: Place) -> None:
     assert place.trk("daemon", "restart").returncode == 2
 
 
+def test_a_signal_ends_it_as_it_should_end(place: Place) -> None:
+    place.done("start", "-q")
+    pid = place.serving()
+    os.kill(pid, signal.SIGTERM)
+    helpers.until(place.is_free)
+    assert list((place.runtime / "trk").iterdir()) == []
+    assert "leaving" in place.done("daemon", "logs")
+
+
+def test_settings_that_say_off_are_heard_by_log_commands(place: Place) -> None:
+    place.done("start", "-q")
+    place.done("daemon", "stop")
+    (place.project / ".trk" / "config.toml").write_text('daemon = "off"\n')
+    os.utime(Path(place.folder) / lock.LOCK, (0, 0))
+    place.done("log-metric", "loss", "1", TRK_DAEMON="")
+    assert place.daemons() == []
+
+
+def test_a_clock_that_was_set_back_keeps_no_daemon_from_coming_back(place: Place) -> None:
+    run = place.done("start", "-q")
+    os.kill(place.serving(), signal.SIGKILL)
+    helpers.until(place.is_free)
+    later = time.time() + 3600
+    os.utime(Path(place.folder) / lock.LOCK, (later, later))
+    place.done("log-metric", "loss", "1")
+    helpers.until(lambda: place.rows(run) == [1])
+
+
+def test_a_shell_with_another_runtime_folder_finds_it(place: Place) -> None:
+    place.done("start", "first", "-q", "--shell")
+    pid = place.serving()
+    place.done("log-metric", "loss", "1", "--run", "first")
+    with short_folder() as other:
+        assert json.loads(place.done("daemon", "status", "--json", XDG_RUNTIME_DIR=str(other)))["pid"] == pid
+        told = json.loads(place.done("end", "--run", "first", "--json", XDG_RUNTIME_DIR=str(other)))
+    assert told["runs"][0]["backends"]["on-file"]["delivered"] == 2
+
+
+@pytest.mark.parametrize("odd", ["sys.frozen = True", "sys.executable = None", "sys.executable = ''"])
+def test_a_program_that_is_not_python_itself_starts_none(place: Place, odd: str) -> None:
+    code = f"import sys\n{odd}\nimport trk\nrun = trk.start()\nrun.log_metric('loss', 1)\nrun.end()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=place.environment(), cwd=place.project, timeout=60, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lock.look(place.folder) is None
+    assert [n for _, n in place.arrived()] == [1, 2]
+
+
 # -- whose it is ------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +281,8 @@ def test_only_who_has_the_same_credentials_can_prove_it() -> None:
     for other in (
         {**mine, "WANDB_API_KEY": "K"}, {**mine, "HOME": "/g"}, {"HOME": "/h"}, {**mine, "AWS_SECRET_ACCESS_KEY": "s"},
         {**mine, "MLFLOW_TRACKING_URI": "http://me:pw@host"},
+        {**mine, "AZURE_STORAGE_CONNECTION_STRING": "k"}, {**mine, "MLFLOW_S3_ENDPOINT_URL": "http://minio"},
+        {**mine, "HTTPS_PROXY": "http://proxy"},
     ):  # fmt: skip
         assert not credentials.same(mine, nonce, credentials.proof(other, nonce))
     assert not credentials.same(mine, os.urandom(32), credentials.proof(mine, nonce))

@@ -77,10 +77,13 @@ def start(
         "mlflow_uri": mlflow_uri, "wandb_project": wandb_project, "wandb_entity": wandb_entity,
         "wandb_group": wandb_group,
     }  # fmt: skip
-    run = create(
+    started = create(
         name, settings_given, tags=tags, params=params, description=description, nested=nested, parent=parent,
         capture=capture, command=sys.orig_argv, shell_session=shell_session, replace=replace,
-    ).run  # fmt: skip
+    )  # fmt: skip
+    run = started.run
+    if started.warning is not None:
+        warnings.warn(started.warning, stacklevel=2)
     if not shell_session:
         adopt(run)
     return run
@@ -88,12 +91,13 @@ def start(
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A new run, the settings it was started with, and the `.trk` folder if it was made for it."""
+    """A new run, the settings it was started with, the `.trk` folder if it was made for it, and what to warn of."""
 
     run: Run
     settings: config.Settings
     new_folder: str | None
     replaced: str | None = None
+    warning: str | None = None
 
 
 def create(
@@ -128,18 +132,21 @@ def create(
         run, replaced = enter(folder, journal, make, beside=parent_id is not None, replace=replace)
     else:
         run = make()
-    hand_over(run, resolved)
-    return Started(run, resolved, folder if made else None, replaced)
+    return Started(run, resolved, folder if made else None, replaced, hand_over(run, resolved))
 
 
-def hand_over(run: Run, resolved: config.Settings) -> None:
-    """See that a daemon delivers a run, where the settings want one and one can run; else its end does."""
+def hand_over(run: Run, resolved: config.Settings) -> str | None:
+    """See that a daemon delivers a run, where the settings want one and one can run; else its end does.
+
+    Returns what the user should know when there can't be one though it is wanted.
+    """
     wanted = str(resolved.get("daemon") or "auto").lower()
     if wanted != "off" and daemon.can_run() and read.targets(run.journal, run.id):
         try:
             daemon.ensure(run.folder, run.id)
         except DaemonError as error:
-            warnings.warn(f"{error.message}: what is logged is delivered when the run ends", stacklevel=4)
+            return f"{error.message}: what is logged is delivered when the run ends"
+    return None
 
 
 def enter(

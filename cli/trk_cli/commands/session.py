@@ -102,7 +102,7 @@ def _exports(run: Run) -> str:
 
 def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
     run, resolved = started.run, started.settings
-    for warning in resolved.warnings:
+    for warning in (*resolved.warnings, *([started.warning] if started.warning is not None else [])):
         output.warn(warning)
     if started.new_folder is not None:
         output.talk(f"made {started.new_folder}", quiet=quiet)

@@ -13,15 +13,16 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import trk
-from trk import delivery, settings
+from trk import config, delivery, settings
 from trk.daemon import credentials, place
-from trk.errors import DaemonError
+from trk.errors import DaemonError, TrkError
 from trk.journal import cursors
 from trk.journal.db import Journal
 
 ANSWER_S = 2.0  # a daemon that does not answer in this time is as good as none
 CONNECT_S = 0.5  # one that has just been started opens its socket in this time
 AGAIN_S = 1.0  # a daemon that was killed is started again after this time
+AT_ONCE_S = 0.05  # how long a log command waits for it
 LEAVING_S = 30.0  # a daemon that was asked to leave has left after this time
 _POLL_S = 0.02
 _ASK_S = 0.2
@@ -32,10 +33,11 @@ class Connection:
     """One conversation with the daemon of a `.trk` folder."""
 
     def __init__(self, folder: str, timeout: float = ANSWER_S) -> None:
+        self.request = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
         try:
-            self._socket.connect(place.socket_path(folder))
+            self._socket.connect(place.socket_of(folder))
             self._lines = self._socket.makefile("r", encoding="utf-8", newline="\n")
             self.hello = self._read()
         except (OSError, ValueError) as error:
@@ -55,12 +57,14 @@ class Connection:
         """Whether it will deliver this run: it does when both have the same credentials."""
         nonce = bytes.fromhex(str(self.hello["nonce"]))
         said = credentials.proof(settings.environment(), nonce)
-        return bool(self.ask("serve", run=run_id, proof=said).get("same"))
+        answer = self.ask("serve", run=run_id, proof=said)
+        self.request = max(self.request, int(answer.get("request") or 0))
+        return bool(answer.get("same"))
 
-    def rounds(self) -> dict[tuple[str, str], tuple[int, str | None]]:
-        """By backend and target: how often the daemon came to an end with what there was, and what held it up then."""
-        lanes = self.ask("status")["lanes"]
-        return {(one["backend"], one["target"]): (one["rounds"], one["last_error"]) for one in lanes}
+    def stuck(self) -> set[str]:
+        """The runs that were tried since this asked for them, and now wait until somebody does something."""
+        found: dict[str, int] = self.ask("stuck")["stuck"]
+        return {run_id for run_id, request in found.items() if request >= self.request}
 
     def lives(self) -> bool:
         """Whether it is still there."""
@@ -97,6 +101,8 @@ def is_wanted() -> bool:
 
 def can_run() -> bool:
     """Whether this system has what a daemon needs: sockets in the file system, locks, a way to detach."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        return False  # the program is not Python itself: started again it would be the program once more
     return hasattr(socket, "AF_UNIX") and hasattr(os, "fork") and hasattr(os, "posix_spawn")
 
 
@@ -105,6 +111,7 @@ def ensure(folder: str, run_id: str) -> bool:
 
     An older daemon is asked to make room. Where none can run, delivery is in the foreground.
     """
+    place.socket_path(folder)  # where none can be, it is said here
     found = place.look(folder)
     if found is None or not found[0]:
         spawn(folder, run_id)
@@ -160,9 +167,11 @@ def revive(folder: str, run_id: str, lives: bool) -> None:
     """Start a daemon again that was killed, or have one that lives deliver this run; never an error of who logs."""
     if not is_wanted() or (not lives and _was_just_started(folder)):
         return
-    with contextlib.suppress(DaemonError):
+    with contextlib.suppress(TrkError):
+        if (config.resolve(folder).get("daemon") or "auto") == "off":
+            return
         if lives:
-            with Connection(folder) as connection:
+            with Connection(folder, AT_ONCE_S) as connection:
                 connection.serves(run_id)
         else:
             spawn(folder, run_id)
@@ -171,7 +180,7 @@ def revive(folder: str, run_id: str, lives: bool) -> None:
 def _was_just_started(folder: str) -> bool:
     """One that can't live must not be started by every log command."""
     try:
-        return time.time() - os.stat(place.lock_path(folder)).st_mtime < AGAIN_S
+        return abs(time.time() - os.stat(place.lock_path(folder)).st_mtime) < AGAIN_S
     except OSError:
         return False
 
@@ -193,9 +202,7 @@ def status(folder: str) -> dict[str, Any]:
     if found is None or not found[0]:
         return {"running": False, "pid": None, "uptime_s": None, "version": None, "runs": 0, "backends": {}}
     with _reached(folder) as connection:
-        told = connection.ask("status")
-    del told["lanes"]
-    return told
+        return connection.ask("status")
 
 
 def start(folder: str, timeout: float = 10.0) -> None:
@@ -240,10 +247,9 @@ def deliver(
     found = place.look(folder) if can_run() else None
     if found is not None and found[0]:
         with contextlib.suppress(DaemonError), _reached(folder) as connection:
-            rounds = connection.rounds()
             theirs = {entry.run_id for entry in cursors.pending(journal, run_ids, backends)}
             others = {run_id for run_id in sorted(theirs) if not connection.serves(run_id)}
-            waiting = _Waiting(journal, connection, rounds, deadline, progress, trouble)
+            waiting = _Waiting(journal, connection, deadline, progress, trouble)
             outcome = waiting.until_delivered(theirs - others, backends)
             if outcome is not None and not others:
                 return outcome
@@ -274,14 +280,12 @@ class _Waiting:
         self,
         journal: Journal,
         connection: Connection,
-        rounds: dict[tuple[str, str], tuple[int, str | None]],
         deadline: float,
         progress: delivery.Progress | None,
         trouble: delivery.Trouble | None,
     ) -> None:
         self._journal = journal
         self._connection = connection
-        self._before = rounds
         self._deadline = deadline
         self._progress = progress
         self._trouble = trouble
@@ -319,9 +323,4 @@ class _Waiting:
         if time.monotonic() - self._asked_at < _ASK_S:
             return False
         self._asked_at = time.monotonic()
-        now = self._connection.rounds()
-        for key in {(entry.backend, entry.target) for entry in waiting}:
-            rounds, error = now.get(key, (0, None))
-            if error is None or rounds <= self._before.get(key, (0, None))[0]:
-                return False
-        return True
+        return {entry.run_id for entry in waiting} <= self._connection.stuck()

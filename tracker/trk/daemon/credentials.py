@@ -9,12 +9,19 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 _OF_BACKENDS = ("MLFLOW_", "WANDB_", "AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_", "S3_", "PG", "MYSQL_")
-_SECRET = re.compile(r"KEY|TOKEN|PASS|USERNAME|SECRET|CREDENTIAL|PROFILE|CERT|AUTH|NETRC")
+_WAYS = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE",
+         "CURL_CA_BUNDLE", "NETRC")  # fmt: skip
+# What a run's own settings hold, and what makes no difference to where data goes.
+_HARMLESS = re.compile(
+    r"MLFLOW_(TRACKING_URI|EXPERIMENT_.*|RUN_.*|NESTED_RUN|DISABLE_TELEMETRY|ENABLE_.*|LOGGING_.*|.*TIMEOUT|HTTP_.*|.*_DIR)"
+    r"|WANDB_(PROJECT|ENTITY|RUN_GROUP|SILENT|CONSOLE|QUIET|.*DIR|DISABLE_.*|RUN_ID|RESUME|NAME|NOTES|TAGS|JOB_TYPE|SERVICE)"
+)
 _ADDRESSES = ("MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 # A deliverer that had these would send what it delivers to somebody else's run.
 BINDING = (
     "MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_NESTED_RUN",
-    "WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_SWEEP_ID",
+    "WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_SWEEP_ID", "WANDB_TAGS",
+    "WANDB_NOTES", "WANDB_JOB_TYPE",
     "TRK_RUN", "TRK_SESSION", "TRK_DIR",
 )  # fmt: skip
 
@@ -24,7 +31,7 @@ def held(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     found = [
         (name, value)
         for name, value in environ.items()
-        if value and name.startswith(_OF_BACKENDS) and _SECRET.search(name)
+        if value and (name.startswith(_OF_BACKENDS) or name in _WAYS) and not _HARMLESS.fullmatch(name)
     ]
     for name in _ADDRESSES:
         userinfo, at, host = urlsplit(environ.get(name) or "").netloc.rpartition("@")

@@ -35,6 +35,15 @@ def socket_path(folder: str) -> str:
     return path
 
 
+def socket_of(folder: str) -> str:
+    """Where the daemon that lives here listens: another shell may have started it elsewhere. Raises DaemonError."""
+    found = look(folder)
+    words = found[1].split("\n", 1)[0].split(" ", 2) if found is not None and found[0] else []
+    if len(words) < 3:
+        raise DaemonError(f"no daemon of {folder} listens", hint="trk daemon start")
+    return words[2]
+
+
 def _make_private(where: str) -> None:
     try:
         os.mkdir(where, 0o700)

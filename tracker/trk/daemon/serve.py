@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import struct
 import threading
@@ -23,6 +24,7 @@ from trk import session, settings
 from trk.daemon import credentials, place
 from trk.delivery.lane import Lane, groups
 from trk.delivery.lock import DeliverLock
+from trk.delivery.patience import Patience
 from trk.errors import DaemonError, JournalError
 from trk.journal import cursors, lifecycle, read
 from trk.journal.cursors import Pending
@@ -31,7 +33,7 @@ from trk.journal.db import Journal
 WATCH_S = 0.1  # how often the journal is looked at while it changes, and
 WATCH_IDLE_S = 0.5  # when it has not for a while
 LIVELY_S = 5.0
-AGAIN_S = 30.0  # what needs the user is tried again so often
+AGAIN_S = 30.0  # a journal that can't be written is tried again so often, at last
 IDLE_S = 600.0  # after the last open run ended, unless TRK_DAEMON_IDLE says otherwise
 ABANDONED_S = 6 * 3600.0  # a run of which nothing was heard for so long keeps no daemon
 LINE = 1 << 16  # bytes of a message
@@ -54,47 +56,55 @@ class _LaneThread(threading.Thread):
     def __init__(self, daemon: Daemon, name: str, target: str) -> None:
         super().__init__(name=f"trk-{name}", daemon=True)
         self.wake = threading.Event()
+        self.urged = False  # somebody waits for it: what rests is tried at once
         self.last_error: str | None = None
-        self.rounds = 0  # how often it has come to an end with what there was
+        self.stuck: dict[str, int] = {}  # runs that need the user, with the number of the request that found it out
         self._daemon = daemon
         self._key = (name, target)
+        self._patience = Patience()
         self._lane = Lane(
             daemon.journal, name, target, daemon.pause,
-            settled=daemon.moved, troubled=self._troubled, sleep=self._sleep, patient=True,
+            settled=daemon.moved, troubled=self._troubled, patience=self._patience, may=daemon.may,
         )  # fmt: skip
 
     def run(self) -> None:
         """Deliver what waits, again and again."""
-        try:
-            while not self._daemon.pause.is_set():
-                self.wake.clear()
-                entries = self._daemon.waiting(self._key)
-                if entries:
-                    self._lane.deliver(entries)
-                    self.last_error = self._lane.last_error
-                    self.rounds += 1
-                    self._daemon.settled()
-                self._rest(bool(entries))
-        except JournalError as error:
-            log.error("%s: %s", self._key[0], error.message)
-            self.last_error = error.message
-        finally:
-            self._lane.close()
+        broken = 0  # how often in a row the journal could not be read or written
+        while not self._daemon.pause.is_set():
+            try:
+                entries = self._round()
+                broken = 0
+            except JournalError as error:
+                broken += 1
+                self.last_error = error.message
+                log.error("%s: %s", self._key[0], error.message)
+                self.wake.wait(min(AGAIN_S, 0.5 * 2 ** min(broken, 10)))
+                continue
+            # Something may have come while the last of it was delivered: then the event is set, and this is no wait.
+            self.wake.wait(self._patience.due_s([entry.run for entry in entries]))
+        self._lane.close()
 
-    def _rest(self, worked: bool) -> None:
-        """Wait for more, or for the time at which what was left is due."""
-        due = self._lane.due_s() if worked else None
-        if due is None and self.last_error is not None:
-            due = AGAIN_S
-        self.wake.wait(due)
+    def _round(self) -> list[Pending]:
+        self.wake.clear()
+        number = self._daemon.requests
+        if self.urged:
+            self.urged = False
+            self._patience.urge()
+        entries = self._daemon.waiting(self._key)
+        tried = [entry for entry in entries if self._patience.may_try(entry.run)]
+        if tried:
+            self._lane.deliver(tried)
+            self.last_error = self._lane.last_error
+            for entry in tried:
+                if self._patience.needs_user(entry.run):
+                    self.stuck[entry.run_id] = number
+                else:
+                    self.stuck.pop(entry.run_id, None)
+            self._daemon.settled()
+        return entries
 
     def _troubled(self, name: str, why: str) -> None:
-        self.last_error = why
         log.warning("%s: %s; trying again", name, why)
-
-    def _sleep(self, seconds: float) -> None:
-        self.wake.clear()
-        self.wake.wait(seconds)
 
 
 class Daemon:
@@ -113,7 +123,8 @@ class Daemon:
         self._served: set[str] = set()  # runs whose programs proved to have this process's credentials
         self._asked_for: set[int] = set()
         self._declined: set[str] = set()  # runs whose programs have others
-        self._keyless = not credentials.held(settings.environment())
+        self._environ = dict(settings.environment())  # SDKs add to it
+        self._keyless = not credentials.held(self._environ)
         self._lanes: dict[tuple[str, str], _LaneThread] = {}
         self._pending: dict[tuple[str, str], list[Pending]] = {}
         self._lock = DeliverLock(folder)
@@ -122,8 +133,10 @@ class Daemon:
         self._stirred = threading.Event()  # the main thread has something to look at
         self._nudged = False
         self._moved_at = time.monotonic()
+        self.requests = 0  # how many clients asked for something to be delivered
         self._home: list[tuple[int, int]] = []
         self._lock_file = -1
+        self._socket = place.socket_path(folder)
         self._known = 0  # the newest run that was looked at
         self._open: set[int] = set()  # the runs that were open when the journal was last looked at
         self._unfinished: set[int] = set()  # those of which something waited then
@@ -138,6 +151,7 @@ class Daemon:
             with self._listening():
                 if run_id is not None:
                     self._serve(run_id)
+                signal.signal(signal.SIGTERM, lambda *_: self._leave())
                 log.info("serving %s (process %s, trk %s)", self.folder, os.getpid(), trk.__version__)
                 self._watch()
         finally:
@@ -162,7 +176,7 @@ class Daemon:
 
     def _tell_lock(self) -> None:
         told = [f"{run_id}\n" for run_id in sorted(self._served)] + [f"-{one}\n" for one in sorted(self._declined)]
-        text = f"{os.getpid()} {trk.__version__}\n" + "".join(told)
+        text = f"{os.getpid()} {trk.__version__} {self._socket}\n" + "".join(told)
         os.pwrite(self._lock_file, text.encode(), 0)
         os.ftruncate(self._lock_file, len(text))
 
@@ -230,6 +244,10 @@ class Daemon:
     def _may(self, entry: Pending) -> bool:
         return entry.run_id in self._served or (self._keyless and entry.keyless)
 
+    def may(self, run_id: str) -> bool:
+        """Whether a run, which may have nothing to deliver, is for this process to deliver."""
+        return run_id in self._served or (self._keyless and lifecycle.is_keyless(self.journal, run_id))
+
     def waiting(self, key: tuple[str, str]) -> list[Pending]:
         """What waits for a lane now."""
         with self._turn:
@@ -270,7 +288,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        path = place.socket_path(self.folder)
+        path = self._socket
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # of one that was killed: its lock is ours
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -290,7 +308,10 @@ class Daemon:
             try:
                 client, _ = server.accept()
             except OSError:
-                return  # it was closed
+                if server.fileno() == -1:
+                    return  # it was closed
+                time.sleep(0.1)  # no descriptors, or the caller has left
+                continue
             threading.Thread(target=self._talk, args=(client,), name="trk-client", daemon=True).start()
 
     def _talk(self, client: socket.socket) -> None:
@@ -315,7 +336,7 @@ class Daemon:
 
     def _answer_serve(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
         """Deliver a run whose program proves to have the same credentials."""
-        if not credentials.same(settings.environment(), nonce, str(asked.get("proof"))):
+        if not credentials.same(self._environ, nonce, str(asked.get("proof"))):
             with self._turn:
                 self._declined.add(str(asked["run"]))
                 self._tell_lock()
@@ -324,8 +345,9 @@ class Daemon:
         key = read.run_key(self.journal, str(asked["run"]))
         if key is not None:
             self._asked_for.add(key)  # it may have ended long ago
+        self.requests += 1
         self._nudge()
-        return {"same": True}
+        return {"same": True, "request": self.requests}
 
     def _answer_status(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
         lanes: dict[str, dict[str, Any]] = {}
@@ -337,24 +359,29 @@ class Daemon:
             told["pending"] += sum(entry.logged - entry.cursor for entry in entries)
             thread = self._lanes.get(key)
             told["last_error"] = told["last_error"] or (thread.last_error if thread is not None else None)
-        rounds = [
-            {"backend": name, "target": target, "rounds": thread.rounds, "last_error": thread.last_error}
-            for (name, target), thread in list(self._lanes.items())
-        ]
         return {
-            "lanes": rounds,
             "running": True, "pid": os.getpid(), "uptime_s": round(time.monotonic() - self._started, 3),
             "version": trk.__version__, "runs": lifecycle.count_open(self.journal), "backends": lanes,
         }  # fmt: skip
+
+    def _answer_stuck(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
+        """The runs that wait until somebody does something, each with the request that found it out."""
+        stuck: dict[str, int] = {}
+        for thread in list(self._lanes.values()):
+            stuck |= thread.stuck
+        return {"stuck": stuck}
 
     def _answer_nudge(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
         self._nudge()
         return {"ok": True}
 
     def _answer_leave(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
+        self._leave()
+        return {"ok": True, "pid": os.getpid()}
+
+    def _leave(self) -> None:
         self.leaving.set()
         self._stirred.set()
-        return {"ok": True, "pid": os.getpid()}
 
     def _yield(self, client: socket.socket, lines: Any) -> None:
         """Let a client deliver: until it has left, nothing is delivered here."""
@@ -383,12 +410,14 @@ class Daemon:
         self._nudged = True
         self._stirred.set()
         for thread in list(self._lanes.values()):
+            thread.urged = True
             thread.wake.set()
 
 
 _ANSWERS: dict[object, Callable[..., Any]] = {
     "serve": Daemon._answer_serve,
     "status": Daemon._answer_status,
+    "stuck": Daemon._answer_stuck,
     "nudge": Daemon._answer_nudge,
     "leave": Daemon._answer_leave,
     "yield": Daemon._yield,

@@ -105,6 +105,7 @@ class Contents:
         trouble = _first(files.table_blobs(self._journal, self._run, path, self.upto))
         if trouble is None:
             ready.append(replace(row, text=None, table=table))
+            self._refused.pop(name, None)  # now it may be taken
             self._handed[name] = row.n
         else:
             self._refused[name] = trouble

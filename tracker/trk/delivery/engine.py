@@ -14,6 +14,7 @@ from trk.journal import cursors
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
 
+LOOK_S = 0.25  # how often a delivery that waits for another process's looks whether that was all
 GRACE_S = 0.5  # what a batch under way may take beyond the time allowed
 
 Progress = Callable[[int, int], None]  # rows settled, rows in all
@@ -85,8 +86,8 @@ class Session:
     def _deliver(self, deadline: float) -> None:
         lock = DeliverLock(self._folder)
         try:
-            if not lock.acquire(deadline):
-                self._busy = True
+            if not self._acquired(lock, deadline):
+                self._busy = bool(self._waiting())
                 cursors.unanswered(self.journal, self._waiting(), "another process was delivering at that time")
                 return
             waiting = self._waiting()  # again: whoever held the lock may have delivered it
@@ -113,6 +114,13 @@ class Session:
             self.failed(error)
         finally:
             lane.close()
+
+    def _acquired(self, lock: DeliverLock, deadline: float) -> bool:
+        """Take the lock, unless whoever has it delivers everything meanwhile."""
+        while not lock.acquire(min(deadline, time.monotonic() + LOOK_S)):
+            if self.stop.is_set() or time.monotonic() >= deadline or not self._waiting():
+                return False
+        return True
 
     def troubled(self, backend: str, why: str) -> None:
         """Tell who watches what keeps a backend from going on."""

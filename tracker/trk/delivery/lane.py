@@ -24,8 +24,8 @@ import tenacity
 from trk import backends
 from trk.backends.base import Backend
 from trk.delivery.content import Contents, rejection
+from trk.delivery.patience import TRIES, Patience
 from trk.delivery.plan import Batch, batches
-from trk.delivery.tables import Tables
 from trk.errors import (
     BackendError,
     BackendNeedsUser,
@@ -42,6 +42,7 @@ from trk.records import Kind, Rejection, RemoteRun, Row
 PAGE = 2000  # rows read at once: two of MLflow's batches
 FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 30.0, 3600.0
 CONFIRM_EVERY_S = 0.2
+DOWN = 2  # so many runs in a row that get no answer: the target is down
 
 T = TypeVar("T")
 
@@ -75,8 +76,8 @@ class Lane:
     """Delivers runs to one target of one backend, which it keeps open until it is closed.
 
     `stop` ends it between two calls of the backend. `settled` is told how many rows were, `troubled` (backend, why)
-    what is tried again. `sleep` waits for the next try, and may be cut short. A `patient` lane, which is called again
-    and again, does not hand over a table that grows for each row of it.
+    what is tried again. With `patience` it is a lane that is called again and again: what does not come on is left for
+    later. A parent that is not there yet is opened only if it `may` (its run id) be.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class Lane:
         *,
         settled: Callable[[int], None] = lambda rows: None,
         troubled: Callable[[str, str], None] = lambda name, why: None,
-        sleep: Callable[[float], None] | None = None,
-        patient: bool = False,
+        patience: Patience | None = None,
+        may: Callable[[str], bool] = lambda run_id: True,
     ) -> None:
         self.last_error: str | None = None  # what held up the last delivery
         self.name = name
@@ -101,15 +102,19 @@ class Lane:
         self._backend: Backend | None = None
         self._remotes: dict[int, RemoteRun] = {}
         self._contents: dict[int, Contents] = {}
-        self._tables = Tables() if patient else None
+        self._patience = patience
+        self._may = may
         self._entries: Sequence[Pending] = ()
         self._tried_again = False
         self._settled: set[int] = set()  # runs that are through, or have a failure of their own
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BackendUnavailable),
             wait=_pause,
-            stop=tenacity.stop_when_event_set(stop),
-            sleep=sleep or tenacity.sleep_using_event(stop),
+            stop=tenacity.stop_any(
+                tenacity.stop_when_event_set(stop),
+                tenacity.stop_after_attempt(TRIES) if patience else tenacity.stop_never,
+            ),
+            sleep=tenacity.sleep_using_event(stop),
             before_sleep=self._note,
             reraise=True,
         )
@@ -118,20 +123,18 @@ class Lane:
         """Deliver what waits of these runs; keep what stops it. Raises JournalError alone."""
         self._entries, self._tried_again, self.last_error = entries, False, None
         self._settled.clear()
+        if self._patience is not None:
+            self._patience.begin()
         try:
             if self._backend is None:
                 self._backend = backends.make(self.name, json.loads(self.target))
             self._runs(self._backend)
         except BackendError as error:
-            self._failed(error)
+            self._failed_all(error)
         except JournalError:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything anywhere, sys.exit() too
-            self._failed(_unforeseen(error))
-
-    def due_s(self) -> float | None:
-        """Seconds until a table that was held back is due; None when none is."""
-        return None if self._tables is None else self._tables.due_s()
+            self._failed_all(_unforeseen(error))
 
     def close(self) -> None:
         """Let go of the backend."""
@@ -144,9 +147,12 @@ class Lane:
 
     def _runs(self, backend: Backend) -> None:
         stuck: dict[str, BackendNeedsUser] = {}  # by experiment: it may be that alone that needs the user
+        failures = 0
         for entry in self._entries:
             if self._stop.is_set():
                 return
+            if self._patience is not None and not self._patience.may_try(entry.run):
+                continue
             settings = read.run_settings(self._journal, entry.run_id) or {}
             experiment = str(settings.get("experiment"))
             try:
@@ -158,6 +164,13 @@ class Lane:
                 self._told(entry, error)
             except BackendRefused as error:  # at its opening: the user may mend that, so nothing is given up
                 self._told(entry, error)
+            except BackendUnavailable as error:
+                if self._patience is None or self._stop.is_set():
+                    raise
+                self._told(entry, error)
+                failures += 1
+                if failures >= DOWN:
+                    raise  # it is the target that does not answer, not this run
 
     def _run(self, backend: Backend, entry: Pending) -> None:
         try:
@@ -180,11 +193,12 @@ class Lane:
 
     def _keep(self, entry: Pending, remote: RemoteRun, contents: Contents) -> None:
         """What the next delivery of an open run need not find out again."""
-        if self._tables is None:
+        if self._patience is None:
             return
         if entry.ended:
-            self._tables.forget(entry.run)
+            self._patience.forget(entry.run)
         else:
+            self._patience.came_on(entry.run)
             self._remotes[entry.run], self._contents[entry.run] = remote, contents
 
     def _open(self, backend: Backend, run: int) -> RemoteRun:
@@ -200,6 +214,8 @@ class Lane:
         if found is None:
             return None
         parent, remote_id = found
+        if remote_id is None and not self._may(read.run_id(self._journal, parent)):
+            raise BackendRefused("its parent is not there yet, and is delivered by who started it", hint="trk sync")
         try:
             return remote_id or self._open(backend, parent).remote_id
         except BackendRunGone:
@@ -234,8 +250,8 @@ class Lane:
                 way.rejected += way.contents.refused(batch.rows[0], error.message)
             else:
                 way.handed = batch.rows[-1].n
-                if self._tables is not None and batch.rows[0].kind is Kind.TABLE:
-                    self._tables.went(way.run, batch.rows[0].key or "", time.monotonic() - began)
+                if self._patience is not None and batch.rows[0].kind is Kind.TABLE:
+                    self._patience.went(way.run, batch.rows[0].key or "", time.monotonic() - began)
             way.sent = max(way.sent, batch.upto)
             if way.sent > way.cursor:
                 self._confirm(backend, remote, way)
@@ -245,11 +261,11 @@ class Lane:
 
     def _not_resting(self, rows: Sequence[Row], way: _Way, entry: Pending) -> Sequence[Row]:
         """As many of the next rows as come before a table that is to rest; of an ended run, all."""
-        if self._tables is None or entry.ended:
+        if self._patience is None or entry.ended:
             return rows
         for at, row in enumerate(rows):
             is_next = row.kind is Kind.TABLE and not way.contents.covers(row)
-            if is_next and not self._tables.may_go(way.run, row.key or ""):
+            if is_next and not self._patience.may_go(way.run, row.key or ""):
                 return rows[:at]
         return rows
 
@@ -303,14 +319,27 @@ class Lane:
 
     def _failed(self, error: BackendError) -> None:
         """Keep what holds up all the runs that are still to come."""
-        self.last_error = _words(error)
         left = [(entry.run, entry.backend) for entry in self._entries if entry.run not in self._settled]
         cursors.failed(self._journal, left, _words(error))
+
+    def _failed_all(self, error: BackendError) -> None:
+        """What ends a delivery: all that is still to come waits."""
+        self.last_error = _words(error)
+        self._failed(error)
+        for entry in self._entries:
+            if entry.run not in self._settled:
+                self._rests(entry.run, error)
+
+    def _rests(self, run: int, error: BackendError) -> None:
+        if self._patience is not None:
+            asked = error.retry_after if isinstance(error, BackendUnavailable) else None
+            self._patience.failed(run, user=not isinstance(error, BackendUnavailable), asked_s=asked)
 
     def _told(self, entry: Pending, error: BackendError) -> None:
         """Keep what holds up this run."""
         self._settled.add(entry.run)
         self.last_error = _words(error)
+        self._rests(entry.run, error)
         cursors.failed(self._journal, [(entry.run, entry.backend)], _words(error))
 
 

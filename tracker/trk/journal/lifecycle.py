@@ -189,6 +189,11 @@ def _own_names(db: Connection, run: int) -> tuple[set[str], set[str]]:
     return params, tags
 
 
+def is_keyless(journal: Journal, run_id: str) -> bool:
+    """Whether a run was started in an environment without credentials."""
+    return bool(journal.read("SELECT 1 FROM runs WHERE run_id = ? AND keyless", (run_id,)))
+
+
 def has_open(journal: Journal) -> bool:
     """Whether a run of trk's own is open."""
     return count_open(journal) > 0

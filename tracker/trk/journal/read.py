@@ -81,6 +81,12 @@ def run_key(journal: Journal, run_id: str) -> int | None:
     return found[0][0] if found else None
 
 
+def run_id(journal: Journal, run: int) -> str:
+    """The id of the run with this key."""
+    found: str = journal.read("SELECT run_id FROM runs WHERE run = ?", (run,))[0][0]
+    return found
+
+
 def run_settings(journal: Journal, run_id: str) -> Mapping[str, Any] | None:
     """What a run was started with: key_prefix, step_metric, experiment, status, parent_id; None if unknown."""
     names = ("key_prefix", "step_metric", "experiment", "status", "parent_id", "name")
