@@ -9,7 +9,7 @@ trk log-metric loss -1e-3
 trk log-summary verdict="ready to ship" best_f1=0.5
 trk define-metric f1 --mode max
 
-trk end
+trk end --timeout 120
 
 ls -A
 
