@@ -315,7 +315,15 @@ def test_what_is_no_message_is_not_answered_and_harms_nobody(place: Place) -> No
     path = lock.socket_path(place.folder)
     helpers.until(lambda: Path(path).exists())
     assert Path(path).stat().st_mode & 0o077 == 0
-    for said in (b"\xff\xfe\n", b"[]\n", b"{\n", b'{"ask": "fly"}\n', b"x" * 100_000 + b"\n", b""):
+    for said in (
+        b"\xff\xfe\n",
+        b"[]\n",
+        b"{\n",
+        b'{"ask": "fly"}\n',
+        b'{"ask": "serve"}\n',
+        b"x" * 100_000 + b"\n",
+        b"",
+    ):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
             client.connect(path)

@@ -90,7 +90,7 @@ class Connection:
             raise ValueError("it hung up")
         found = json.loads(line)
         if not isinstance(found, dict):
-            raise TypeError("it says something else")
+            raise ValueError("it says something else")
         return found
 
 

@@ -13,7 +13,7 @@ _LONGEST = 100  # bytes of a socket's path; systems take 104 to 108
 
 
 def lock_path(folder: str) -> str:
-    """The file that a daemon holds locked as long as it lives; its text is (process id, version) and the runs' ids."""
+    """The file that a daemon holds locked as long as it lives; its text: process id, version, socket; runs' ids."""
     return os.path.join(folder, LOCK)
 
 

@@ -145,13 +145,13 @@ class Daemon:
 
     def run(self, run_id: str | None, wait_s: float = 0.5) -> bool:
         """Serve until there is nothing more to do; False when another daemon serves this folder already."""
+        signal.signal(signal.SIGTERM, lambda *_: self._leave())  # before anybody can find this process
         if not self._locked(wait_s):
             return False
         try:
             with self._listening():
                 if run_id is not None:
                     self._serve(run_id)
-                signal.signal(signal.SIGTERM, lambda *_: self._leave())
                 log.info("serving %s (process %s, trk %s)", self.folder, os.getpid(), trk.__version__)
                 self._watch()
         finally:
@@ -315,7 +315,7 @@ class Daemon:
             threading.Thread(target=self._talk, args=(client,), name="trk-client", daemon=True).start()
 
     def _talk(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError, ValueError):  # whoever it was has left, or speaks otherwise
+        with client, contextlib.suppress(OSError, ValueError, KeyError):  # whoever it was has left, or speaks otherwise
             client.settimeout(30)
             if not _is_own_user(client):
                 return
@@ -371,10 +371,6 @@ class Daemon:
             stuck |= thread.stuck
         return {"stuck": stuck}
 
-    def _answer_nudge(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
-        self._nudge()
-        return {"ok": True}
-
     def _answer_leave(self, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
         self._leave()
         return {"ok": True, "pid": os.getpid()}
@@ -418,7 +414,6 @@ _ANSWERS: dict[object, Callable[..., Any]] = {
     "serve": Daemon._answer_serve,
     "status": Daemon._answer_status,
     "stuck": Daemon._answer_stuck,
-    "nudge": Daemon._answer_nudge,
     "leave": Daemon._answer_leave,
     "yield": Daemon._yield,
 }
