@@ -24,7 +24,7 @@ from servers.mlflow_server import free_port
 from servers.wandb_parts.faults import Fault, Faults
 from servers.wandb_parts.recorder import Recorder
 from servers.wandb_parts.service import Request, Service
-from servers.wandb_parts.store import Artifact, Run
+from servers.wandb_parts.store import Run
 from servers.wandb_parts.web import Web
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # the SDK wants 40 characters
@@ -77,19 +77,21 @@ class WandbServer:
         if self._recorder is not None:
             self._recorder.close()
 
-    def environment(self, folder: Path) -> dict[str, str]:
-        """What makes the SDK use this server, be quiet, and write below `folder` only."""
-        places = {name: folder / name.lower() for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR")}
-        for place in places.values():
-            place.mkdir(parents=True, exist_ok=True)
-        return {
+    def environment(self, folder: Path | None = None) -> dict[str, str]:
+        """What makes the SDK use this server and be quiet; with a folder, write below it only."""
+        found = {
             "WANDB_BASE_URL": self.url,
             "WANDB_API_KEY": self.key,
             "WANDB_ERROR_REPORTING": "false",
             "WANDB_SILENT": "true",
-            "HOME": str(folder),
-            **{f"WANDB_{name}": str(place) for name, place in places.items()},
         }
+        if folder is not None:
+            found["HOME"] = str(folder)
+            for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR"):
+                place = folder / f"wandb-{name.lower()}"
+                place.mkdir(parents=True, exist_ok=True)
+                found[f"WANDB_{name}"] = str(place)
+        return found
 
     def fail(self, endpoint: str, **how: Any) -> Fault:
         """Answer badly from now on; the words are those of `Fault`."""
@@ -106,12 +108,6 @@ class WandbServer:
         with self.service.lock:
             self.service.tick()
             return [self.service.store.seen(run) for run in self.service.store.runs.values() if not run.deleted]
-
-    def artifacts(self, entity: str, project: str, run_id: str) -> list[Artifact]:
-        """The committed artifacts that a run logged, in order."""
-        with self.service.lock:
-            store = self.service.store
-            return [store.artifacts[number] for number in store.runs[entity, project, run_id].logged]
 
     def asked(self, endpoint: str) -> list[Request]:
         """The requests for an operation, or with this in their path, in order."""

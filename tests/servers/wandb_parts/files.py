@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .graphql import Node, Refused
+from .pages import page
 from .store import Artifact, Run, Store, global_id, moment
 
 
@@ -58,8 +59,6 @@ class FileNodes:
             first: int | None = 50,
             pattern: str | None = None,
         ) -> Node:
-            from .runs import page
-
             found = sorted(run.files)
             if names:
                 found = [name for name in found if name in names]

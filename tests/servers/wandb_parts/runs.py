@@ -8,32 +8,10 @@ from typing import Any
 from . import select
 from .files import FileNodes
 from .graphql import Node, Refused
+from .pages import edges, page
 from .store import EVENTS, HISTORY, OUTPUT, SUMMARY, Run, Store, global_id, moment
 
 TAIL = 1  # lines in historyTail: the SDK looks at the last one only
-
-
-def edges(nodes: list[Any], cursors: list[str], more: bool, **other: Any) -> Node:
-    """A page of a connection."""
-    return {
-        "edges": [{"node": node, "cursor": cursor} for node, cursor in zip(nodes, cursors, strict=True)],
-        "pageInfo": {
-            "__typename": "PageInfo",
-            "endCursor": cursors[-1] if cursors else None,
-            "hasNextPage": more,
-            "hasPreviousPage": False,
-            "startCursor": cursors[0] if cursors else None,
-        },
-        **other,
-    }
-
-
-def page(nodes: list[Any], first: int | None, after: str | None, **other: Any) -> Node:
-    """The `first` nodes after a cursor; a cursor is the place in the list."""
-    start = int(after) + 1 if after else 0
-    end = len(nodes) if first is None else start + first
-    cursors = [str(place) for place in range(start, min(end, len(nodes)))]
-    return edges(nodes[start:end], cursors, end < len(nodes), totalCount=len(nodes), **other)
 
 
 class RunNodes:
@@ -299,17 +277,28 @@ class RunMutations:
 
 
 def apply_stream(store: Store, run: Run, client: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Take in a `file_stream` request: each line at its number, so that one that is sent again changes nothing."""
+    """Take in a `file_stream` request: each line at its number, so that one that is sent again changes nothing.
+
+    A shared writer numbers its lines and its steps by itself from 0; the server gives its rows the next steps.
+    """
     for name, part in (body.get("files") or {}).items():
         if name == SUMMARY:
             run.summary = json.loads(part["content"][-1])
             continue
         lines = run.streams.setdefault(name, {})
         for place, line in enumerate(part["content"], start=part["offset"]):
-            lines[client, place] = line
+            if client and name == HISTORY:
+                lines[client, place] = _numbered(line, lines, (client, place))
+            else:
+                lines[client, place] = line
     if body.get("complete"):
         run.ended, run.exit_code = True, int(body.get("exitcode") or 0)
     run.set_state = None
     store.alive(run)
     return {"exitcode": None, "limits": {}, "stopped": run.stop_asked}
 
+
+def _numbered(line: str, lines: dict[tuple[str, int], str], slot: tuple[str, int]) -> str:
+    row = json.loads(line)
+    row["_step"] = json.loads(lines[slot])["_step"] if slot in lines else len(lines)
+    return json.dumps(row)

@@ -145,8 +145,6 @@ def sampled(rows: list[dict[str, Any]], samples: int | None) -> list[dict[str, A
 def ranged(rows: list[dict[str, Any]], lowest: int | None, above: int | None) -> list[dict[str, Any]]:
     """The rows with `lowest <= _step < above`, by step."""
     found = [
-        row
-        for row in rows
-        if (lowest is None or row["_step"] >= lowest) and (above is None or row["_step"] < above)
+        row for row in rows if (lowest is None or row["_step"] >= lowest) and (above is None or row["_step"] < above)
     ]
     return sorted(found, key=lambda row: row["_step"])

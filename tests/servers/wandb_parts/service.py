@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from . import graphql
-from .artifacts import ArtifactMutations, ArtifactNodes
+from .artifact_mutations import ArtifactMutations
+from .artifacts import ArtifactNodes
 from .files import FileNodes, md5_base64
+from .pages import page
 from .recorder import Recorder
-from .runs import RunMutations, RunNodes, apply_stream, page
+from .runs import RunMutations, RunNodes, apply_stream
 from .store import Store
 
 FEATURES = (
@@ -148,7 +150,7 @@ class Service:
             "stopRun": self._runs.stop_run,
             "upsertModel": self._runs.upsert_model,
             "createRunFiles": self.files.create_run_files,
-            "markRunFilesUploaded": lambda input: {"success": True},
+            "markRunFilesUploaded": lambda **_: {"success": True},
             "deleteFiles": self.files.delete_files,
             "createArtifact": self._artifacts.create_artifact,
             "createArtifactManifest": self._artifacts.create_manifest,
@@ -160,7 +162,7 @@ class Service:
             "addAliases": self._artifacts.add_aliases,
             "deleteAliases": self._artifacts.delete_aliases,
             "deleteArtifact": self._artifacts.delete_artifact,
-            "notifyScriptableRunAlert": lambda input: {"success": True},
+            "notifyScriptableRunAlert": lambda **_: {"success": True},
         }
 
     def is_allowed(self, request: Request) -> bool:

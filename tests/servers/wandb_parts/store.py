@@ -50,8 +50,8 @@ class Run:
     files: dict[str, bytes] = field(default_factory=dict)
     file_times: dict[str, float] = field(default_factory=dict)
     upserts: list[dict[str, Any]] = field(default_factory=list)
-    used: list[int] = field(default_factory=list)
-    logged: list[int] = field(default_factory=list)
+    artifacts: list[Artifact] = field(default_factory=list)  # that it logged, committed
+    used: list[Artifact] = field(default_factory=list)
     exit_code: int | None = None
     ended: bool = False
     set_state: str | None = None
@@ -76,13 +76,8 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """All rows, in order as stored; a row that a shared writer sent without `_step` has the one it was given."""
-        rows = []
-        for place, line in enumerate(self.lines(HISTORY)):
-            row = json.loads(line)
-            row.setdefault("_step", place)
-            rows.append(row)
-        return rows
+        """All rows, in order as stored."""
+        return [json.loads(line) for line in self.lines(HISTORY)]
 
     @property
     def events(self) -> list[dict[str, Any]]:
