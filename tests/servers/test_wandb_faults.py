@@ -15,7 +15,7 @@ from servers.wandb_child import Raised, SdkProcess
 from servers.wandb_server import WandbServer
 
 pytestmark = pytest.mark.usefixtures("answers_all")
-QUICK = {"x_file_stream_retry_wait_min_seconds": 0.1, "x_file_stream_retry_wait_max_seconds": 0.3}
+QUICK = {"x_file_stream_retry_wait_min_seconds": 1, "x_file_stream_retry_wait_max_seconds": 1}  # 0.5 means 2 and 60
 BOUND = {"finish_timeout": 2, "finish_timeout_raises": True}
 
 
@@ -36,13 +36,13 @@ def steps(server: WandbServer, run: str) -> list[int]:
     ],
     ids=lambda how: next(iter(how)) + str(how.get("status", "")),
 )
-def test_a_stream_answered_badly_for_a_while_is_whole_in_the_end(
+def test_a_stream_answered_badly_once_is_whole_in_the_end(
     wandb_server: WandbServer, sdk: SdkProcess, how: dict[str, Any]
 ) -> None:
     name = "bad-" + "-".join(map(str, how)) + str(how.get("status", ""))
-    fault = wandb_server.fail("file_stream", times=3, **how)
+    fault = wandb_server.fail("file_stream", times=1, **how)
     sdk.do(f'run = init("{name}", settings={QUICK!r}); log(run, range(20)); run.finish()')
-    assert fault.hits >= 1
+    assert fault.hits == 1
     assert steps(wandb_server, name) == list(range(20))
     assert wandb_server.run("tester", "digits", name).state == "finished"
 
@@ -105,7 +105,7 @@ def test_without_the_start_time_in_the_config_a_resumed_run_is_doubled(
 def test_an_answer_without_its_main_field_kills_the_core(wandb_server: WandbServer, sdk: SdkProcess) -> None:
     sdk.do('run = init("crash"); log(run, [0])')
     wandb_server.fail("CreateRunFiles", without="createRunFiles", times=1)
-    with pytest.raises(Raised, match="HandleAbandonedError|ConnectionResetError"):
+    with pytest.raises(Raised, match=r"HandleAbandonedError|ConnectionResetError"):
         sdk.do("run.finish()")
     sdk.do('teardown(); run = init("crash", resume="allow"); log(run, range(2)); run.finish()')
     assert steps(wandb_server, "crash") == [0, 1]
@@ -113,7 +113,7 @@ def test_an_answer_without_its_main_field_kills_the_core(wandb_server: WandbServ
 
 def test_an_init_that_fails_says_why_and_leaves_its_id_in_use(wandb_server: WandbServer, sdk: SdkProcess) -> None:
     fault = wandb_server.fail("graphql", status=500, message="out of order")
-    with pytest.raises(Raised, match="CommError.*500: out of order"):
+    with pytest.raises(Raised, match=r"CommError.*500: out of order"):
         sdk.do('init("refused", settings={"init_timeout": 1})')
     fault.remove()
     with pytest.raises(Raised, match="ServerResponseError: run ID refused is in use"):
@@ -125,7 +125,7 @@ def test_another_key_is_refused(wandb_server: WandbServer, sdk_process: Callable
     stranger = sdk_process(WANDB_API_KEY="x" * 40)
     with pytest.raises(Raised, match="CommError: user is not logged in"):
         stranger.do('init("stranger")')
-    with pytest.raises(Raised, match="AuthenticationError: .*user is not logged in"):
+    with pytest.raises(Raised, match=r"AuthenticationError: .*user is not logged in"):
         stranger.do("wandb.Api()")
     assert "stranger" not in [run.id for run in wandb_server.runs()]
     assert {one.status for one in wandb_server.asked("UpsertBucket") if one.variables["name"] == "stranger"} == {401}

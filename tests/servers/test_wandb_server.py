@@ -161,7 +161,8 @@ result = {{
     "used": [one.name for one in api.run("{PATH}/user").used_artifacts()],
     "by": [second.logged_by().id, [run.id for run in api.artifact("{PATH}/data:v0").used_by()]],
     "files": [file.name for file in second.files()], "entries": sorted(second.manifest.entries),
-    "told": [second.metadata, second.description], "listed": [one.name for one in api.artifacts("dataset", "{PATH}/data")],
+    "told": [second.metadata, second.description],
+    "listed": [one.name for one in api.artifacts("dataset", "{PATH}/data")],
 }}
 """)
     assert found["versions"] == ["v0", "v1", "v0"]  # the same content is the same version
@@ -220,9 +221,9 @@ run.finish()
 
 
 def test_a_run_that_is_not_there_cannot_be_resumed_and_one_that_is_can_be_refused(sdk: SdkProcess) -> None:
-    with pytest.raises(Raised, match="UsageError.*requires an existing run"):
+    with pytest.raises(Raised, match=r"UsageError.*requires an existing run"):
         sdk.do('init("never-made", resume="must")')
-    with pytest.raises(Raised, match="UsageError.*already exists"):
+    with pytest.raises(Raised, match=r"UsageError.*already exists"):
         sdk.do('init("there").finish(); init("there", resume="never")')
 
 
