@@ -158,3 +158,32 @@ run.save("kept.txt", policy="now")
 run.finish()
 """)
     assert "kept.txt" not in wandb_server.run("tester", "digits", "no-file").files
+
+
+def test_rows_that_the_sdk_drops_by_itself(wandb_server: WandbServer, sdk: SdkProcess) -> None:
+    """A step that is not larger than the last, and a row over 10 MB: no error, in no place."""
+    sdk.do("""
+run = init("dropped")
+for step, value in ((5, "first"), (5, "same"), (3, "smaller"), (6, "x" * 11_000_000), (7, "last")):
+    run.log({"text": value}, step=step, commit=True)
+run.finish()
+""")
+    there = [(row["_step"], row["text"]) for row in wandb_server.run("tester", "digits", "dropped").history]
+    assert there == [(5, "first"), (7, "last")]
+
+
+def test_a_file_that_cannot_be_put_for_a_while_holds_finish_up(wandb_server: WandbServer, sdk: SdkProcess) -> None:
+    fault = wandb_server.fail("/storage/", status=500)
+    sdk.do(f"""
+open("late.txt", "w").write("x")
+run = init("late-file", settings={BOUND!r})
+run.save("late.txt", policy="now")
+log(run, [0])
+""")
+    with pytest.raises(Raised, match="TimeoutError: Timed out finishing run"):
+        sdk.do("run.finish()")
+    assert wandb_server.run("tester", "digits", "late-file").state == "running"
+    fault.remove()
+    sdk.do('run = init("late-file", resume="allow"); run.save("late.txt", policy="now"); run.finish()')
+    there = wandb_server.run("tester", "digits", "late-file")
+    assert (there.files["late.txt"], there.state, steps(wandb_server, "late-file")) == (b"x", "finished", [0])

@@ -6,6 +6,32 @@
 
 By hand: `python tests/servers/wandb_server.py --port 8799 --folder /tmp/wb` and its environment is printed; started
 again with the folder, also after SIGKILL, it has everything that it ever acknowledged.
+
+What it takes from the real server, as far as the SDK's source and its users' reports show that: a resumed run is told
+the numbers of its lines and its last line; a line that is sent again replaces itself; rows of shared writers are kept
+apart by the client id in the headers and numbered as they come; the id of a deleted run is answered 409, which the SDK
+repeats until `init_timeout`; NaN and infinity are read as text; file URLs need no key. What it does not have: exported
+(Parquet) histories, sweeps, registries, forks and rewinds, artifact collections' tags, multipart uploads.
+
+What the real SDK was seen to do against it (test_wandb_faults.py holds it to that):
+
+- `log` never waits for the server. A row is here 0.05 to 1 s after it with `x_file_stream_transmit_interval=1`; of all
+  the settings in seconds of the streams only whole ones count, 0.5 means the default (15 s between sendings; 2 to 60 s
+  between tries). `finish_timeout` and `init_timeout` may be fractions.
+- `finish` waits for the stream and the files, by default for days. With `finish_timeout` it gives up in time and
+  `finish_timeout_raises` makes that a TimeoutError; the run can be resumed at once, also in the same process.
+- **That `finish` returned proves nothing.** A stream that is once answered 400 or 404 (by the SDK's source also 401, 403,
+  409, 410, 413, 422, 501), or whose `x_file_stream_retry_max` is used up, dies silently: all that comes after it is
+  gone, and `finish` is content. A refused run file is missing without a word. Only `log_artifact(…).wait()` raises.
+- The summary can be ahead of the history: it is no proof that rows arrived. `lastHistoryStep` is.
+- Resumed with `resume="must"` or "allow" after any death, rows up to the server's last step are dropped by the SDK and
+  the others sent: a replay from 0 is whole and single. `run.resumed` must be true, else the rows come twice.
+- A dead core: `log`, `config`, `save`, `finish` raise ConnectionResetError; a wait under way HandleAbandonedError;
+  `init` MailboxClosedError; `Api()` AuthenticationError. The first `teardown` raises, too, the second mends it all.
+- After an `init` that failed its id is "in use" (ServerResponseError) in that process until `teardown`.
+- Another key: `init` raises CommError at once, `Api()` AuthenticationError. A server that is down makes `Api()` raise
+  the same: only the text "user is not logged in" tells them apart.
+- `scan_history` asks for as many rows as a page has steps: where steps repeat, rows are sampled away.
 """
 
 from __future__ import annotations

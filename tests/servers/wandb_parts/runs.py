@@ -139,9 +139,9 @@ class RunNodes:
             return [self._sampled(run, json.loads(spec)) for spec in specs]
 
         return {
-            "historyLineCount": len(run.lines(HISTORY)),
-            "eventsLineCount": len(run.lines(EVENTS)),
-            "logLineCount": len(run.lines(OUTPUT)),
+            "historyLineCount": run.count(HISTORY),
+            "eventsLineCount": run.count(EVENTS),
+            "logLineCount": run.count(OUTPUT),
             "historyTail": lambda: json.dumps(run.lines(HISTORY)[-TAIL:]),
             "eventsTail": lambda: json.dumps(run.lines(EVENTS)[-TAIL:]),
             "historyKeys": lambda: _history_keys(run),
@@ -168,17 +168,11 @@ class RunNodes:
 
 
 def _history_keys(run: Run) -> dict[str, Any] | None:
-    rows = run.history
-    if not rows:
+    """The SDK reads `lastStep` of it."""
+    if not run.rows:
         return None
-    counts: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        for key, value in row.items():
-            kind = "number" if isinstance(value, (int, float)) else "string" if isinstance(value, str) else "object"
-            known = counts.setdefault(key, {"typeCounts": [{"type": kind, "count": 0}], "monotonic": False})
-            known["typeCounts"][0]["count"] += 1
-            known["previousValue"] = select.finite(value)
-    return {"sets": [], "keys": counts, "lastStep": max(row["_step"] for row in rows)}
+    kinds = {key: {"typeCounts": [{"type": "number", "count": count}]} for key, count in run.keys.items() if count}
+    return {"sets": [], "keys": kinds, "lastStep": max(row["_step"] for row in run.rows.values())}
 
 
 def _log_lines(run: Run, first: int | None = None, after: str | None = None, last: int | None = None, **_: Any) -> Node:
@@ -285,12 +279,9 @@ def apply_stream(store: Store, run: Run, client: str, body: dict[str, Any]) -> d
         if name == SUMMARY:
             run.summary = json.loads(part["content"][-1])
             continue
-        lines = run.streams.setdefault(name, {})
         for place, line in enumerate(part["content"], start=part["offset"]):
-            if client and name == HISTORY:
-                lines[client, place] = _numbered(line, lines, (client, place))
-            else:
-                lines[client, place] = line
+            slot = (client, place)
+            run.put(name, slot, _numbered(line, run, slot) if client and name == HISTORY else line)
     if body.get("complete"):
         run.ended, run.exit_code = True, int(body.get("exitcode") or 0)
     run.set_state = None
@@ -298,7 +289,6 @@ def apply_stream(store: Store, run: Run, client: str, body: dict[str, Any]) -> d
     return {"exitcode": None, "limits": {}, "stopped": run.stop_asked}
 
 
-def _numbered(line: str, lines: dict[tuple[str, int], str], slot: tuple[str, int]) -> str:
-    row = json.loads(line)
-    row["_step"] = json.loads(lines[slot])["_step"] if slot in lines else len(lines)
-    return json.dumps(row)
+def _numbered(line: str, run: Run, slot: tuple[str, int]) -> str:
+    step = run.rows[slot]["_step"] if slot in run.rows else len(run.rows)
+    return json.dumps({**json.loads(line), "_step": step})

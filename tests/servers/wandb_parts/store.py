@@ -47,6 +47,8 @@ class Run:
     full_config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     streams: dict[str, dict[tuple[str, int], str]] = field(default_factory=dict)
+    rows: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)  # the history's lines, read
+    keys: dict[str, int] = field(default_factory=dict)  # how many of the rows have each key
     files: dict[str, bytes] = field(default_factory=dict)
     file_times: dict[str, float] = field(default_factory=dict)
     upserts: list[dict[str, Any]] = field(default_factory=list)
@@ -74,10 +76,25 @@ class Run:
         """The lines of a streamed file, in order."""
         return list(self.streams.get(name, {}).values())
 
+    def count(self, name: str) -> int:
+        """How many lines that file has."""
+        return len(self.streams.get(name, {}))
+
+    def put(self, name: str, slot: tuple[str, int], line: str) -> None:
+        """Take in a line: at the end, or in its old place when its writer sends it again."""
+        lines = self.streams.setdefault(name, {})
+        if name == HISTORY and lines.get(slot) != line:
+            for key in self.rows.get(slot, {}):
+                self.keys[key] -= 1
+            self.rows[slot] = json.loads(line)
+            for key in self.rows[slot]:
+                self.keys[key] = self.keys.get(key, 0) + 1
+        lines[slot] = line
+
     @property
     def history(self) -> list[dict[str, Any]]:
         """All rows, in order as stored."""
-        return [json.loads(line) for line in self.lines(HISTORY)]
+        return [dict(row) for row in self.rows.values()]
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -87,7 +104,7 @@ class Run:
     @property
     def clients(self) -> list[str]:
         """The writers of history lines, in order of appearance; "" is one that is not in shared mode."""
-        return list(dict.fromkeys(client for client, _ in self.streams.get(HISTORY, {})))
+        return list(dict.fromkeys(client for client, _ in self.rows))
 
 
 @dataclass
