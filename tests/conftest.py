@@ -35,6 +35,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("TRK_BACKENDS", "none")
     monkeypatch.setenv("TRK_DAEMON", "off")
+    monkeypatch.setenv("TRK_EPHEMERAL", "no")  # wherever the tests run
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     (tmp_path / "project").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "project")
