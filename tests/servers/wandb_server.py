@@ -20,7 +20,7 @@ What the real SDK was seen to do against it (test_wandb_faults.py holds it to th
   between tries). `finish_timeout` and `init_timeout` may be fractions.
 - `finish` waits for the stream and the files, by default for days. With `finish_timeout` it gives up in time and
   `finish_timeout_raises` makes that a TimeoutError; the run can be resumed at once, also in the same process.
-- **That `finish` returned proves nothing.** A stream that is once answered 400 or 404 (by the SDK's source also 401, 403,
+- **That `finish` returned proves nothing.** A stream once answered 400 or 404 (by the SDK's source also 401, 403,
   409, 410, 413, 422, 501), or whose `x_file_stream_retry_max` is used up, dies silently: all that comes after it is
   gone, and `finish` is content. A refused run file is missing without a word. Only `log_artifact(…).wait()` raises.
 - The summary can be ahead of the history: it is no proof that rows arrived. `lastHistoryStep` is.

@@ -96,7 +96,7 @@ def _operator(found: Any, name: str, value: Any) -> bool:
         raise ValueError(f"the test server knows no filter {name}")
     if found is None or isinstance(found, str) != isinstance(value, str):
         return False
-    return OPERATORS[name](found, value)
+    return bool(OPERATORS[name](found, value))
 
 
 def matches(run: Run, wanted: dict[str, Any]) -> bool:
