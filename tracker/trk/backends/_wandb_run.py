@@ -13,6 +13,7 @@ from trk.records import RunSpec, Status
 from trk.rules import place
 
 STEP = "trk/step"
+LINE = "trk/n"  # in another program's run, where lines are numbered by the server: which of trk's it is
 STATUS, END = "trk/status", "trk/end_time"
 EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.KILLED: 255}
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.5, 5.0
@@ -40,6 +41,10 @@ class Expected:
     def names(self, kind: str) -> list[str]:
         """The names of what is expected of one kind."""
         return [name for of, name in self.others if of == kind]
+
+    def flags(self, there: str, gone: str) -> dict[str, bool]:
+        """The names that are expected of two kinds: to be there, and to be gone."""
+        return dict.fromkeys(self.names(there), True) | dict.fromkeys(self.names(gone), False)
 
     def met(self, last_line: int, shows: Any, n: int) -> int:
         """Up to which row, at most `n`, everything is there, when the last line of the history is this one.
@@ -73,6 +78,8 @@ class WandbRun:
     life: int
     line: int = -1
     tags: dict[str, str] = field(default_factory=dict)
+    seen: int = 0  # in another program's run: the server's step up to which its history was looked through,
+    there: int = -1  # and the last of trk's lines in it
     last: dict[str, Point] = field(default_factory=dict)
     axes: set[str] = field(default_factory=set)  # metrics of another program's run that were given an axis
     expected: Expected = field(default_factory=Expected)
@@ -103,7 +110,8 @@ class WandbRun:
         """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it."""
         self.life = -1
         with contextlib.suppress(Exception):  # the SDK's, of any kind: the run is let go of in any case
-            self.sdk.mark_preempting()
+            if not self.spec.external:
+                self.sdk.mark_preempting()
             self.sdk.finish(exit_code=1)
 
     def waits(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trk.backends import _wandb_media as media
-from trk.backends._wandb_run import END, STATUS, WandbRun
+from trk.backends._wandb_run import END, LINE, STATUS, WandbRun
 from trk.records import LINES, Kind, MetricStats, Row, Status
 
 MAX_TAG = 64  # characters of one of W&B's tags
@@ -30,7 +30,7 @@ def take(run: WandbRun, rows: Sequence[Row]) -> None:
             _line(run, row, lambda row=row: media.line(run, row))  # type: ignore[misc]
         else:
             _OTHERS[row.kind](run, row)
-    if run.tags != before:
+    if run.tags != before and not run.spec.external:
         run.sdk.tags = tuple(tags(run))
 
 
@@ -42,9 +42,13 @@ def tags(run: WandbRun) -> list[str]:
 def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> None:
     line = row.n if row.line is None else row.line
     run.expected.line(row.n, line)
-    if line > run.line:
+    if line <= run.line:
+        return
+    if run.spec.external:  # in shared mode the server numbers the lines, of all who log
+        run.sdk.log({**data(), LINE: line}, commit=True)
+    else:
         run.sdk.log(data(), step=line, commit=True)
-        run.line = line
+    run.line = line
 
 
 def _points(run: WandbRun, row: Row) -> None:
@@ -53,7 +57,7 @@ def _points(run: WandbRun, row: Row) -> None:
     if run.spec.external:
         _give_axes(run, row)
     _line(run, row, lambda: {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
-    for key in old:
+    for key in old if not run.spec.external else ():
         run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
 
 
@@ -80,9 +84,12 @@ def _no_number(text: str) -> Any:
 
 
 def _param(run: WandbRun, row: Row) -> None:
-    key, value = row.key or "", scalar(row.text or "")
+    _config(run, row.n, row.key or "", scalar(row.text or ""))
+
+
+def _config(run: WandbRun, n: int, key: str, value: Any) -> None:
     run.sdk.config.update({key: value}, allow_val_change=True)
-    run.expected.other(row.n, "config", key, value)
+    run.expected.other(n, "config", key, value)
 
 
 def tag_of(key: str, text: str) -> str | None:
@@ -120,10 +127,14 @@ def _delete_tag(run: WandbRun, row: Row) -> None:
 
 
 def _summary(run: WandbRun, row: Row) -> None:
-    _summarise(run, row.n, row.key or "", json.loads(row.text or "null"))
+    name = f"summary/{row.key}" if run.spec.external else row.key or ""
+    _summarise(run, row.n, name, json.loads(row.text or "null"))
 
 
 def _summarise(run: WandbRun, n: int, key: str, value: Any) -> None:
+    if run.spec.external:  # the summary of one who logs takes the place of everybody's
+        _config(run, n, key, value)
+        return
     run.sdk.summary[key] = value
     run.expected.other(n, "summary", key, value)
 

@@ -151,7 +151,7 @@ class WandbBackend:
             if not spec.external:
                 made.define_metric(known.axis, hidden=known.axis == STEP)
                 made.define_metric(f"{spec.key_prefix}*", step_metric=known.axis)
-        if not self._offline and made.resumed:
+        if spec.external or (not self._offline and made.resumed):
             self._go_on(known)
         elif spec.parent_remote_id is not None:
             made.summary["trk/parent"] = spec.parent_remote_id
@@ -160,7 +160,7 @@ class WandbBackend:
     def _go_on(self, known: WandbRun) -> None:
         """From what the server has."""
         state = self._server.state(self._path(known))
-        known.line = state.last_line
+        known.line = state.last_line(known)
         for tag in state.tags:
             key, _, text = tag.partition("=")
             known.tags[key] = text
@@ -186,8 +186,9 @@ class WandbBackend:
     def _met(self, known: WandbRun, n: int) -> int:
         """Up to which row the server shows everything now."""
         state = self._server.state(self._path(known))
-        if state.tags and known.expected.names("no tag") and not write.tags(known):
-            state.untag()
+        if known.spec.external or not write.tags(known):
+            # The SDK would send another program's tags as they were, and does not send a list that became empty.
+            state.retag(known.expected.flags("tag", "no tag"))
         return state.met(known, n)
 
     def _drop(self, known: WandbRun, finished: bool = False) -> None:
@@ -211,6 +212,8 @@ class WandbBackend:
             there.delete()
 
     def _path(self, known: WandbRun) -> str:
+        if known.spec.external:
+            return str(known.spec.remote_id)
         return f"{known.sdk.entity}/{known.sdk.project}/{known.sdk.id}"
 
     def _url(self, known: WandbRun) -> str | None:
