@@ -124,9 +124,9 @@ def test_a_restored_run_takes_nothing_in_whose_place_something_is_lost() -> None
     trk.gc(older_than=0)
     trk.restore(run.id)
     again = trk.resume(run.id)
-    with pytest.raises(Conflict, match="trk gc removed here what page.html was before"):
+    with pytest.raises(Conflict, match=r"trk gc removed here what page\.html was before"):
         again.log_html("<p>another", name="page")
-    with pytest.raises(Conflict, match="what rows.json was before"):
+    with pytest.raises(Conflict, match=r"what rows\.json was before"):
         again.log_table("rows", [{"a": 1, "text": "more"}])
     again.log_html(NEXT, name="page")  # the same bytes are here again
     again.log_table("rows2", ROWS[:2])
