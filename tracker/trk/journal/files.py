@@ -202,7 +202,7 @@ def _copy_file(journal: Journal, artifact: ArtifactRecord, target: BinaryIO) -> 
     try:
         source = open(file.local, "rb")  # noqa: SIM115 - only its opening is explained; the `with` follows
     except OSError as error:
-        if (why := freeing.reason(journal, file.sha256)) is not None:
+        if file.changed_ns is None and (why := freeing.reason(journal, file.sha256)) is not None:
             raise NotFound(f"{artifact.path} is not here: {why}", hint=_there(journal, artifact)) from None
         raise NotFound(f"{artifact.path}: {shown(file.local)} can't be read any more: {error.strerror}") from None
     with source:

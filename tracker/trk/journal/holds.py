@@ -147,7 +147,7 @@ def held(folder: str) -> set[str]:
 
     drafts = os.path.join(folder, "drafts")
     found: set[str] = set()
-    for name in os.listdir(drafts):
+    for name in os.listdir(drafts) if os.path.isdir(drafts) else ():
         if not name.endswith(ENDING):
             continue
         try:
