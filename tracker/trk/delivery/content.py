@@ -83,7 +83,7 @@ class Contents:
                 self._files(row, ready, rejected)
             elif _is_end(row):
                 there = files.newest(self._journal, self._run, row.n, self._backend, self._rejected)
-                ready.append(replace(row, files=there))
+                ready.append(replace(row, files=there, stats=read.stats(self._journal, self._run)))
             elif row.kind is Kind.DEFINE:
                 ready.append(self._defined(row))
             else:
