@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from trk import settings
 from trk.daemon import place
@@ -29,24 +30,26 @@ _POLL_S = 0.02
 _DELIVER = "import sys, trk; [trk.sync(run, timeout=float(sys.argv[1])) for run in sys.argv[2:]]"
 
 
-def leave(runs: Sequence[Run]) -> None:
+def leave(runs: Sequence[Run], filters: Sequence[Any]) -> None:
     """Deliver what is pending of these runs of this process, but for those that were waited for already.
 
-    What stays pending then is warned of, in one line.
+    What stays pending then is warned of, in one line a journal, if the `filters` of warnings let it through: those of
+    this moment may be of an SDK's import that was left in the middle.
     """
     places: dict[str, list[Run]] = {}
     for run in runs:
         places.setdefault(run.folder, []).append(run)
-    allowed = _allowed(runs)
-    deadline = time.monotonic() + allowed
+    deadline = time.monotonic() + _allowed(runs)
     try:
         left = {folder: wanted for folder, here in places.items() if (wanted := _in_process(here, deadline))}
         live.leave(time.monotonic() + STOPPING_S)  # the locks are needed
         _apart(left, deadline)
     except KeyboardInterrupt:
         pass  # who interrupts wants to be gone
-    for folder, here in places.items():
-        _tell(folder, here, silent=not allowed)
+    with warnings.catch_warnings():
+        warnings.filters = list(filters)
+        for folder, here in places.items():
+            _tell(folder, here, silent=all(run.exit_timeout == 0 for run in here))
 
 
 def _allowed(runs: Sequence[Run]) -> float:
@@ -98,21 +101,17 @@ def _apart(left: Mapping[str, Collection[str]], deadline: float) -> None:
 def _tell(folder: str, runs: Sequence[Run], *, silent: bool) -> None:
     """Warn of what is pending; not where nobody was to wait, and a daemon goes on with it."""
     journal = runs[0].journal
+    alone = {run.id for run in runs if run.left_alone}
     try:
         pending = cursors.pending(journal, {run.id for run in runs})
         found = place.look(folder)
-        lives = found is not None and found[0] and not {entry.run_id for entry in pending} & live_runs(runs)
+        lives = found is not None and found[0] and not {entry.run_id for entry in pending} & alone
         if pending and not (silent and lives):
             text = _words(journal, pending, lives)
             # The place in this file would tell nobody anything, and take a second line.
             warnings.warn_explicit(text, UserWarning, "trk", 1)
     except TrkError as error:
         warnings.warn_explicit(f"what is pending is not known: {error.message}", UserWarning, "trk", 1)
-
-
-def live_runs(runs: Sequence[Run]) -> set[str]:
-    """Those that no daemon delivers."""
-    return {run.id for run in runs if run.left_alone}
 
 
 def _words(journal: Journal, pending: Sequence[Pending], daemon: bool) -> str:

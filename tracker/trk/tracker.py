@@ -300,11 +300,13 @@ def adopt(run: Run) -> None:
 def _watch_exit() -> None:
     if os.getpid() not in _watched:
         if not _watched:
+            _filters.extend(warnings.filters)
             _watch_excepthook()
         _watched.add(os.getpid())
         atexit.register(_end_at_exit, os.getpid())
 
 
+_filters: list[Any] = []  # those of warnings, before any SDK was imported by a thread
 _watched: set[int] = set()  # a fork's child watches over its own runs only
 _died: str | None = None  # how its runs end when the program dies of an exception
 
@@ -334,7 +336,7 @@ def _end_at_exit(pid: int) -> None:
     if own:
         from trk import leaving
 
-        leaving.leave(list(own.values()))
+        leaving.leave(list(own.values()), _filters)
 
 
 def active_run() -> Run | None:

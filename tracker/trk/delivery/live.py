@@ -61,7 +61,8 @@ class _Live(threading.Thread):
                     break
                 busy_at = now
             self.loop.rest()
-        self.loop.close()
+        self.loop.stop()
+        self.loop.halt()
         self.loop.journal.close()
 
     def _is_done(self) -> bool:
@@ -79,8 +80,7 @@ class _Live(threading.Thread):
     def leave(self, deadline: float) -> None:
         """Stop delivering between two calls of the backends, if they come back until then (by time.monotonic)."""
         self.leaving = True
-        self.loop.stir()
-        self.loop.close(deadline)
+        self.loop.stop()
         self.join(max(0.0, deadline - time.monotonic()))
 
 

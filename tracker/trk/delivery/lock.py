@@ -83,10 +83,11 @@ class _File:
 
     def release(self) -> None:
         """Let go of the lock."""
-        if self._file is not None and self.held:
-            fcntl.flock(self._file, fcntl.LOCK_UN)  # a child that is being forked has the file open too
-            _close(self._file)
-        self._file = None
+        with _turn:
+            file, self._file = (self._file if self.held else None), None
+        if file is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a child that is being forked has the file open too
+            _close(file)
 
     def _open(self) -> int:
         try:

@@ -242,11 +242,14 @@ class Loop:
         self._lock.release()
         return True
 
-    def close(self, deadline: float | None = None) -> bool:
-        """As `halt`, and nothing is delivered any more."""
+    def stop(self) -> None:
+        """Deliver nothing any more: the lanes stop between two calls of their backends; nobody waits for them here."""
         with self._turn:
             self._yielded += 1
-        return self.halt(deadline)
+        self.pause.set()
+        for thread in list(self._lanes.values()):
+            thread.wake.set()
+        self._stirred.set()
 
     @contextlib.contextmanager
     def yielded(self) -> Iterator[None]:
