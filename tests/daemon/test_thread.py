@@ -220,7 +220,8 @@ def test_a_sync_of_somebody_else_gets_its_turn_from_a_thread_that_never_rests(pl
     place.done("end", "-q", "--strict", TRK_DAEMON="off")
     assert time.monotonic() - began < 20
     (place.project / "stop").touch()
-    assert child.wait(60) == 0
+    _, errors = child.communicate(timeout=60)
+    assert (child.returncode, errors) == (0, "")
     once(place)
 
 
@@ -316,11 +317,12 @@ def test_a_child_that_outlives_a_killed_parent_does_not_keep_the_lock(place: Pla
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     child = program(place, code)
-    child.wait(60)
+    child.wait(60)  # its pipes are its child's as well
     try:
         place.done("sync", "-q", "--strict", "--timeout", "20", TRK_DAEMON="off")
     finally:
         (place.project / "go").touch()
+        child.communicate(timeout=60)
     assert max(n for _, n in place.arrived()) == 3
     assert len({n for _, n in place.arrived()}) == 3
 
