@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 import trk
-from trk import session, settings
+from trk import leftovers, session, settings
 from trk.daemon import credentials, place, talk
-from trk.delivery.loop import Loop
+from trk.delivery.loop import LIVELY_S, Loop
 from trk.errors import DaemonError
 from trk.journal import lifecycle
 from trk.journal.cursors import Pending
@@ -108,8 +108,10 @@ class Daemon:
             self.loop.rest()
 
     def _is_busy(self, quiet_s: float) -> bool:
-        """Whether there is a reason to stay: an open run of which something was heard lately."""
-        return quiet_s < ABANDONED_S and lifecycle.has_open(self.journal)
+        """Whether there is a reason to stay: an open run whose owner lives, or of which something was just heard."""
+        if quiet_s < min(LIVELY_S, self._idle_s):
+            return lifecycle.has_open(self.journal)
+        return quiet_s < ABANDONED_S and leftovers.is_anybody_there(self.journal)
 
     def _is_at_home(self) -> bool:
         """Whether lock and journal are the files that this process opened: a project may be removed, or another's."""
