@@ -36,6 +36,7 @@ FLOORS = {
     "trk.daemon": 3,
     "trk.tracker": 4,
     "trk.attaching": 4,
+    "trk.bundles": 4,
     "trk.deleting": 4,
     "trk.checkup": 4,
     "trk.query.sources": 5,  # reading a source delivers to it first, and asks which run is the active one:
