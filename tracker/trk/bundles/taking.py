@@ -7,8 +7,9 @@ Where the runs are delivered is settled here, by this place's own settings: no a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from trk import config, session, settings
@@ -315,8 +316,11 @@ class _Taking:
                     raise self._staging.refused(error) from None
             else:
                 self._bundle.copy(sha256, None)
-            self._check_tables(sha256)
+            self._check_tables(sha256, self._bundle.lines(form.BLOBS + sha256))
             self._report(1 + (size >> 20))
+        for sha256 in self._bundle.manifest.missing:
+            if self._has(sha256):
+                self._check_tables(sha256, _lines(blobs.path_in(self._folder, sha256)))
         return wanted
 
     def _has(self, sha256: str) -> bool:
@@ -325,13 +329,15 @@ class _Taking:
             blobs.trouble(LoggedFile("", self._all[sha256].size, sha256, blobs.path_in(self._folder, sha256))) is None
         )
 
-    def _check_tables(self, sha256: str) -> None:
-        """The rows of a table that lie in a blob are rows of that table."""
-        for columns, count in self._all[sha256].tables:
-            number = 0
-            for number, text in self._bundle.lines(form.BLOBS + sha256):
-                with self._bundle.explained(f"{form.BLOBS}{sha256} line {number}"):
+    def _check_tables(self, sha256: str, lines: Iterator[tuple[int, str]]) -> None:
+        """The rows of a table that lie in a blob are rows of that table; several tables may have the same."""
+        wanted = self._all[sha256].tables
+        number = 0
+        for number, text in lines if wanted else ():
+            with self._bundle.explained(f"{form.BLOBS}{sha256} line {number}"):
+                for columns, _ in wanted:
                     checking.table_line(text, columns)
+        for _, count in wanted:
             if number != count:
                 raise self._bundle.refused(f"{form.BLOBS}{sha256} has {number} rows of a table, and not {count}")
 
@@ -371,6 +377,13 @@ class _Taking:
             len(self._needed.keys() & self._bundle.manifest.missing),
             _pending(journal, [one.run_id for one in plan]),
         )
+
+
+def _lines(name: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers."""
+    with Path(name).open(encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, 1):
+            yield number, text
 
 
 def _pending(journal: Journal, run_ids: Sequence[str]) -> dict[str, int]:
