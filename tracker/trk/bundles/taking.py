@@ -382,8 +382,7 @@ class _Taking:
 def _lines(name: str) -> Iterator[tuple[int, str]]:
     """The lines of a file with their numbers."""
     with Path(name).open(encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, 1):
-            yield number, text
+        yield from enumerate(file, 1)
 
 
 def _pending(journal: Journal, run_ids: Sequence[str]) -> dict[str, int]:
