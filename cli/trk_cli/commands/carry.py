@@ -23,7 +23,7 @@ from trk_cli.results import Text
 
 def export(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN…", help="The runs; left out: all that are not deleted.")
+        list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: all that are not deleted.")
     ] = None,
     bundle: Annotated[
         str | None,
@@ -103,6 +103,9 @@ def import_(
             wandb_entity=wandb_entity, wandb_group=wandb_group, progress=report,
         )  # fmt: skip
     _tell_import(done, quiet)
+    here = [one for one in done.runs if one.added < one.rows]
+    if here and (backend or mlflow_uri or wandb_project):
+        output.talk(f"what was here already goes where it went before ({count(len(here), 'run')})", quiet=quiet)
     if json:
         output.show(Text("", data=asdict(done)), options.JSON)
     else:
