@@ -202,7 +202,7 @@ complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends 
 complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
-complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, exit-codes, json, …'
+complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
 complete -c trk -n '__trk_in start best ls export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in start import' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'

@@ -93,7 +93,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (care.ui, "MLflow's UI on the right store."),
     (completion.completion, "Complete trk's words in bash, zsh, fish."),
     (manage.demo, "A small sweep on real data."),
-    (manage.help_, "Explain bundles, delivery, exit-codes, json, …"),
+    (manage.help_, "Explain bundles, delivery, sessions and more."),
 )
 
 for _verb, _short in _VERBS:
