@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from trk.errors import BackendRefused, JournalError
-from trk.journal import blobs, files
+from trk.journal import blobs, files, read
 from trk.journal.content import TABLE_END
 from trk.journal.db import Journal
 from trk.records import FILES, Kind, LoggedFile, Rejection, Row, Status
@@ -77,7 +77,7 @@ class Contents:
                 self._files(row, ready, rejected)
             elif _is_end(row):
                 there = files.newest(self._journal, self._run, row.n, self._backend, self._rejected)
-                ready.append(replace(row, files=there))
+                ready.append(replace(row, files=there, stats=read.stats(self._journal, self._run)))
             else:
                 ready.append(row)
         self._rejected.update(entry.n for entry in rejected)

@@ -256,7 +256,8 @@ def _put_new(db: Connection, scratch: Journal, one: Incoming) -> None:
 def _go_on(db: Connection, scratch: Journal, one: Incoming, known: Here) -> None:
     """A run that has more rows there: its live tables are then those of all its rows."""
     (found,) = scratch.read("SELECT status, end_time, deleted FROM runs WHERE run = ?", (one.there,))
-    db.execute("UPDATE runs SET status = ?, end_time = ?, deleted = ? WHERE run = ?", (*found, known.run))
+    # Who goes on with it elsewhere is not known here.
+    db.execute("UPDATE runs SET status = ?, end_time = ?, deleted = ?, owner = NULL WHERE run = ?", (*found, known.run))
     _copy_rows(db, scratch, one.there, known.run, known.rows)
     for table in _LIVE:
         db.execute(f"DELETE FROM {table} WHERE run = ?", (known.run,))  # noqa: S608 - ours

@@ -318,14 +318,16 @@ def keep_definition(rows: Rows, key: str, mode: str | None, step_metric: str | N
     )
 
 
-def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
-    """End a run that is open, or (RUNNING) reopen one that has ended; returns the row's number.
+def set_status(journal: Journal, run_id: str, status: str, time_ms: int, owner: str | None = None) -> int:
+    """End a run that is open, or (RUNNING) reopen one that has ended, for `owner`; returns the row's number.
 
     Raises NotFound, and Conflict when the run is in that state already.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = _ended_rows(db, run_id) if status == "RUNNING" else open_rows(db, run_id)
         keep_status(rows, status, time_ms)
+        if status == "RUNNING":
+            db.execute("UPDATE runs SET owner = ? WHERE run = ?", (owner, rows.run))
         return rows.append("status", time_ms, None, None, status)
 
 
