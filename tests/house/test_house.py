@@ -41,6 +41,7 @@ FLOORS = {
     "trk.rebuilding": 4,
     "trk.cleaning": 4,
     "trk.attaching": 4,
+    "trk.bundles": 4,
     "trk.deleting": 4,
     "trk.leaving": 4,
     "trk.checkup": 4,

@@ -14,6 +14,30 @@ if TYPE_CHECKING:
     from trk.attaching import attach as attach
     from trk.attaching import detach as detach
     from trk.attaching import resume as resume
+    from trk.bundles.taking import (
+        ImportedBundle as ImportedBundle,
+    )
+    from trk.bundles.taking import (
+        ImportedRun as ImportedRun,
+    )
+    from trk.bundles.taking import (
+        LeftOut as LeftOut,
+    )
+    from trk.bundles.taking import (
+        import_bundle as import_bundle,
+    )
+    from trk.bundles.writing import (
+        ExportedBundle as ExportedBundle,
+    )
+    from trk.bundles.writing import (
+        ExportedRun as ExportedRun,
+    )
+    from trk.bundles.writing import (
+        Missing as Missing,
+    )
+    from trk.bundles.writing import (
+        export_bundle as export_bundle,
+    )
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
     from trk.cleaning import gc as gc
@@ -123,6 +147,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
+    "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
+    "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
     "trk.checkup": ("Check", "doctor"),
     "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),

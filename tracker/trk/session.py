@@ -83,6 +83,24 @@ def make_folder(start: str | None = None) -> tuple[str, bool]:
     return folder, True
 
 
+def unmake_folder(folder: str) -> None:
+    """Remove a folder that was made for nothing, unless somebody has put something into it by now."""
+    for inner in (os.path.join("blobs", "imports"), "blobs"):
+        try:
+            os.rmdir(os.path.join(folder, inner))
+        except OSError:
+            continue  # it is not there, or not empty
+    ignore = os.path.join(folder, ".gitignore")
+    if os.listdir(folder) != [".gitignore"]:
+        return
+    os.unlink(ignore)
+    try:
+        os.rmdir(folder)
+    except OSError:  # somebody was quicker: it stays
+        with open(ignore, "w") as file:
+            file.write("*\n")
+
+
 def _work_tree(start: str) -> str:
     """The root of the git work tree around a directory that is this user's; else the directory."""
     here, top = os.path.realpath(start), os.path.realpath(settings.home())
