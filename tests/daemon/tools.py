@@ -47,9 +47,9 @@ class Place:
             stdin=subprocess.DEVNULL, cwd=self.project, env=self.environment(**env),
         )  # fmt: skip
 
-    def done(self, *words: str, **env: str) -> str:
+    def done(self, *words: str, timeout: float = 60, **env: str) -> str:
         """Run a command that succeeds; returns what it prints."""
-        found = self.trk(*words, **env)
+        found = self.trk(*words, timeout=timeout, **env)
         assert found.returncode == 0, found.stderr
         return found.stdout.strip()
 
