@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 
 @pytest.fixture
 def proxy(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """What stands before the server; everything goes through it, and gives up waiting after two seconds."""
+    """What stands before the server; everything goes through it, and soon gives up waiting."""
     with Proxy(server.port) as standing:
         monkeypatch.setenv("TRK_BACKENDS", "mlflow")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", standing.url)

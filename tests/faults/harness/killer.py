@@ -6,8 +6,10 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from trk.daemon import place
 
@@ -26,6 +28,17 @@ def kill(pid: int | None) -> bool:
         os.kill(pid, signal.SIGKILL)
         return True
     return False
+
+
+@contextlib.contextmanager
+def ended(children: list[subprocess.Popen[Any]]) -> Iterator[list[subprocess.Popen[Any]]]:
+    """Inside a `with`: these processes run; afterwards none does, however the test went."""
+    try:
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
 
 
 class Killer(threading.Thread):

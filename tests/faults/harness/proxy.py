@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from servers.mlflow_server import GARBAGE, http_answer
 
-LATE_S = 3.0  # longer than PATIENCE_S: the answer comes when nobody waits for it any more
+LATE_S = 2.5  # longer than PATIENCE_S: the answer comes when nobody waits for it any more
 PATIENCE_S = "2"  # what MLFLOW_HTTP_REQUEST_TIMEOUT is set to where silence is to be noticed soon
 _PIECE = 1 << 16
 
