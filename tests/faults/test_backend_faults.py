@@ -6,6 +6,7 @@ import statistics
 import time
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -223,6 +224,46 @@ def test_a_server_whose_database_is_locked_is_waited_for(place: Place, proxy: Pr
         assert "does not have 2 of 3 rows" in ended.stderr
         assert state(run).pending == 2
     place.done("sync", "-q", "--strict")
+    assert_all_there(server, run)
+
+
+HIDING = """
+import os, sys
+
+class Hiding:
+    def __init__(self, finder):
+        self._finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "mlflow" and os.path.exists(os.environ["HIDES_MLFLOW"]):
+            return None
+        return self._finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+def test_a_daemon_that_finds_no_mlflow_says_what_to_install_and_delivers_when_it_is_there(
+    place: Place, proxy: Proxy, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HIDING)
+    (tmp_path / "hidden").touch()
+    monkeypatch.setenv("HIDES_MLFLOW", str(tmp_path / "hidden"))
+    without = Place(place.project, [str(tmp_path / "site")], place.runtime)
+    run = without.done("start", "-q")
+    without.done("log-metric", "loss", "1")
+    ended = without.trk("end", "--timeout", "30")
+    assert ended.returncode == 0
+    assert "pip install 'trk-ml[mlflow]'" in ended.stderr
+    assert (state(run).pending, proxy.seen) == (2, [])
+    pid = without.serving()
+    (tmp_path / "hidden").unlink()
+    without.done("sync", "-q", "--strict")
+    assert without.serving() == pid
     assert_all_there(server, run)
 
 

@@ -53,13 +53,14 @@ class Seen:
 
 @dataclass
 class Proxy:
-    """Stands before `port` on 127.0.0.1 and treats requests as `weather` says, one of FAULTS, "pass" or "refuse".
+    """Stands before `port` on 127.0.0.1 and treats requests as `weather` says: one of FAULTS, "pass" or "refuse".
 
-    `strike` singles requests out. `did` counts what was done, `seen` lists it.
+    It may also be a function that says it anew for each request (all but "refuse"). `strike` singles requests out.
+    `did` counts what was done, `seen` lists it.
     """
 
     port: int
-    weather: str = "pass"
+    weather: str | Callable[[], str] = "pass"
     did: Counter[str] = field(default_factory=Counter)
     seen: list[Seen] = field(default_factory=list)
 
@@ -67,7 +68,6 @@ class Proxy:
         self._strikes: list[_Strike] = []
         self._turn = threading.Lock()
         self._over = threading.Event()
-        self._changed = threading.Condition(self._turn)
         self._keeper = _bound(0)  # keeps the port while nobody listens on it
         self.url = f"http://127.0.0.1:{self._keeper.getsockname()[1]}"
         self._listener: socket.socket | None = None
@@ -84,9 +84,9 @@ class Proxy:
             thread.join(30)
         self._keeper.close()
 
-    def turn(self, weather: str) -> None:
+    def turn(self, weather: str | Callable[[], str]) -> None:
         """Change the weather: from the next request on."""
-        assert weather in ("pass", "refuse", *FAULTS), weather
+        assert callable(weather) or weather in ("pass", "refuse", *FAULTS), weather
         self.weather = weather
         if weather == "refuse":
             self.did["refuse"] += 1
@@ -145,7 +145,8 @@ class Proxy:
                 if strike.left and request.path.endswith(strike.path) and strike.method in (None, request.method):
                     strike.left -= 1
                     return strike.fault
-        return self.weather if self.weather != "refuse" else "pass"  # it came before the port was closed
+        now = self.weather() if callable(self.weather) else self.weather
+        return now if now != "refuse" else "pass"  # it came before the port was closed
 
     # -- what faults are made of --------------------------------------------------------------------------------------
 
