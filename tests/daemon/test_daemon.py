@@ -121,6 +121,27 @@ def test_it_leaves_when_there_has_been_nothing_to_do_for_a_while(place: Place) -
     assert place.serving() != pid
 
 
+def test_it_leaves_a_run_whose_shell_has_ended_and_comes_back_when_that_is_heard_of(place: Place) -> None:
+    command = f"'{sys.executable}' -m trk_cli start -q; true"
+    started = subprocess.run(
+        ["sh", "-c", command], env=place.environment(TRK_DAEMON_IDLE="0.3"), cwd=place.project, capture_output=True,
+        text=True, check=True, timeout=60,
+    )  # fmt: skip
+    run_id = started.stdout.strip()
+    place.serving()
+    helpers.until(lambda: place.daemons() == [])
+    assert json.loads(place.done("status", "--json"))["status"] == "RUNNING"
+    place.done("log-metric", "loss", "1")
+    helpers.until(lambda: place.rows(run_id) == [1])
+
+
+def test_a_run_that_is_replaced_is_delivered_as_killed(place: Place) -> None:
+    run_id = place.done("start", "-q")
+    place.done("log-metric", "loss", "1")
+    place.done("start", "-q", "--replace")
+    helpers.until(lambda: place.rows(run_id) == [1, 2])
+
+
 def test_it_leaves_though_something_is_left_that_it_can_not_deliver(place: Place) -> None:
     uri = {"MLFLOW_TRACKING_URI": "gopher://nowhere", "TRK_DAEMON_IDLE": "0.3"}
     place.done("start", "-q", "-b", "mlflow", **uri)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trk.checkup import doctor as doctor
     from trk.deleting import delete as delete
     from trk.deleting import restore as restore
+    from trk.ephemeral import Vanishing as Vanishing
+    from trk.ephemeral import vanishing as vanishing
     from trk.errors import (
         BackendError as BackendError,
     )
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.owners import Owner as Owner
     from trk.query.artifacts import artifacts as artifacts
     from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
@@ -122,6 +125,8 @@ _HOMES = {
         "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
         "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
+    "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.owners": ("Owner",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.compare": ("compare",),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trk import config, rules, session, settings
+from trk import config, owners, rules, session, settings
 from trk.backends import foreign
 from trk.backends.foreign import ForeignRun
 from trk.daemon import credentials
@@ -251,19 +251,24 @@ def resume(run: str, *, shell_session: bool = False) -> Run:
     With `shell_session` the directory's shells are in it from now on, else this process owns it. Raises NotFound,
     and Conflict when it has not ended, is deleted, or the shells are in another run.
     """
-    found = need_run(run)
+    return reopened(run, shell_session=shell_session, owner=owners.of_process(resumed=True))
+
+
+def reopened(named: str, *, shell_session: bool, owner: str) -> Run:
+    """`resume`, for an owner as `trk.owners` has it."""
+    found = need_run(named)
     if lifecycle.is_external(found.journal, found.id) and not lifecycle.is_deleted(found.journal, found.id):
         raise Conflict(f"run {found.id} belongs to another program", hint=f"trk attach {found.id}")
 
     def reopen() -> Run:
-        write.set_status(found.journal, found.id, "RUNNING", write.now_ms())
+        write.set_status(found.journal, found.id, "RUNNING", write.now_ms(), owner)
         return Run(found.journal, found.folder, found.id, owned=True)
 
     resolved = config.resolve(found.folder)
     if shell_session:
-        reopened = enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
+        again = enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
     else:
-        reopened = reopen()
-        adopt(reopened)
-    hand_over(reopened, resolved)
-    return reopened
+        again = reopen()
+        adopt(again)
+    hand_over(again, resolved)
+    return again

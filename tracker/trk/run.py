@@ -17,10 +17,12 @@ from trk.journal.write import now_ms
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
     from typing import Literal, Self
 
     from trk.journal.db import Journal
+    from trk.owners import Owner
     from trk.records import RunRecord
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
@@ -90,6 +92,25 @@ class Run:
         if found is None:
             raise NotFound(f"there is no run {self.id} in this journal", hint="trk ls")
         return found
+
+    @property
+    def owner(self) -> Owner:
+        """Who started or last resumed the run, and whether that process still lives.
+
+        That it has ended is no proof of a crash: others may go on logging into the run. Raises NotFound.
+        """
+        from trk import owners
+        from trk.journal import lifecycle
+
+        return owners.look(lifecycle.owner(self.journal, self.id)[0])
+
+    @property
+    def last_row_time(self) -> datetime | None:
+        """The time of the run's last row, UTC: when it was logged, or the `timestamp` it was given; None if none."""
+        from trk.journal import lifecycle
+        from trk.records import from_ms
+
+        return from_ms(lifecycle.last_row_ms(self.journal, self.id))
 
     def _detail(self, key: str) -> str:
         if self._details is None:

@@ -37,6 +37,43 @@ def user_config_dir() -> str:
     return os.path.join(env("XDG_CONFIG_HOME") or os.path.join(home(), ".config"), "trk")
 
 
+_CI = (
+    "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TRAVIS", "TF_BUILD", "BITBUCKET_BUILD_NUMBER", "CODEBUILD_BUILD_ID",
+    "DRONE", "APPVEYOR",
+)  # fmt: skip
+_CONTAINERS = ("KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4")
+_LASTING = ("", "lxc", "lxc-libvirt", "wsl")  # what calls itself a container and stays like a machine
+
+
+def passing_place(root: str = "/") -> str | None:
+    """What this machine's disk may go with: `CI job` or `container`, as far as can be seen; None when it stays.
+
+    `TRK_EPHEMERAL` says it for certain: yes is `machine`, no is None. The marks of containers are looked for below
+    `root`.
+    """
+    said = (env("TRK_EPHEMERAL") or "auto").lower()
+    if said in ("0", "false", "no", "off"):
+        return None
+    if flag("TRK_EPHEMERAL"):
+        return "machine"
+    if any(env(name) for name in _CI):
+        return "CI job"
+    marked = any(os.path.exists(os.path.join(root, mark)) for mark in (".dockerenv", "run/.containerenv"))
+    if marked or any(env(name) for name in _CONTAINERS):
+        return "container"
+    return "container" if (env("container") or _first_process(root)) not in (None, *_LASTING) else None
+
+
+def _first_process(root: str) -> str | None:
+    """What the first process was told to be in: podman and systemd say it by the variable `container`."""
+    try:
+        with open(os.path.join(root, "proc/1/environ"), "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return None
+    return next((word[10:].decode("utf-8", "replace") for word in words if word.startswith(b"container=")), None)
+
+
 class overridden:  # noqa: N801 - used as a statement: `with settings.overridden(...)`
     """For the length of a `with`: variables that the user has not set have these values."""
 

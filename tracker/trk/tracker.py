@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from trk import backends as known_backends
-from trk import config, delivery, rules, session, settings
+from trk import config, delivery, leftovers, owners, rules, session, settings
 from trk.backends import foreign
 from trk.daemon import client as daemon
 from trk.daemon import credentials
-from trk.errors import Conflict, DaemonError, NoActiveRun, NotFound, TrkError
+from trk.errors import DaemonError, NoActiveRun, NotFound, TrkError
 from trk.ids import new_run_id
 from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
@@ -79,7 +79,8 @@ def start(
     }  # fmt: skip
     started = create(
         name, settings_given, tags=tags, params=params, description=description, nested=nested, parent=parent,
-        capture=capture, command=sys.orig_argv, shell_session=shell_session, replace=replace,
+        capture=capture, command=sys.orig_argv, owner=owners.of_process(), shell_session=shell_session,
+        replace=replace,
     )  # fmt: skip
     run = started.run
     if started.warning is not None:
@@ -111,10 +112,14 @@ def create(
     parent: str | Run | None,
     capture: Sequence[str],
     command: Sequence[str],
+    owner: str,
     shell_session: bool,
     replace: bool,
 ) -> Started:
-    """`start`, without making the run this process's own. `command` is the command line to capture."""
+    """`start`, without making the run this process's own. `command` is the command line to capture.
+
+    `owner` is who starts it, as `trk.owners` has it. With `replace` the run before is delivered like the new one.
+    """
     # Whatever can be wrong with the words is found before a folder is made for the run.
     _check_words(name, description, tags or {}, params or {}, capture)
     config.resolve(session.find_folder(), **settings_given)
@@ -125,14 +130,17 @@ def create(
     all_tags = {**_captured(capture, folder, command), **(tags or {})}
 
     def make() -> Run:
-        return _create(journal, folder, name, resolved, parent_id, description, all_tags, params or {})
+        return _create(journal, folder, name, resolved, parent_id, description, all_tags, params or {}, owner)
 
     replaced = None
     if shell_session:
         run, replaced = enter(folder, journal, make, beside=parent_id is not None, replace=replace)
     else:
         run = make()
-    return Started(run, resolved, folder if made else None, replaced, hand_over(run, resolved))
+    warning = hand_over(run, resolved)
+    if replaced is not None:
+        hand_over(Run(journal, folder, replaced), resolved)  # it may be of a time before this daemon
+    return Started(run, resolved, folder if made else None, replaced, warning)
 
 
 def hand_over(run: Run, resolved: config.Settings) -> str | None:
@@ -164,7 +172,7 @@ def enter(
         stack = [run_id for run_id in content["active"] if lifecycle.is_open(journal, run_id)]
         before = stack[-1] if stack else None
         if before is not None and not replace and not beside:
-            raise Conflict(f"run {before} is active here", hint="trk end, or trk start --replace or --nested")
+            raise leftovers.conflict(journal, before)
         run = make()
         if replace and before is not None:
             stack.pop()
@@ -227,6 +235,7 @@ def _create(
     description: str | None,
     tags: Mapping[str, object],
     params: Mapping[str, object],
+    owner: str,
 ) -> Run:
     run_id = new_run_id()
     inherited = read.run_settings(journal, parent_id) if parent_id is not None else None
@@ -239,6 +248,7 @@ def _create(
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
         "keyless": not credentials.held(settings.environment()),
+        "owner": owner,
     }
     targets = {name: config.as_text(config.target(name, resolved)) for name in resolved.get("backends") or ()}
     prefix = fields["key_prefix"]

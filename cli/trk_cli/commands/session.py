@@ -9,16 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from trk import attaching, config, delivery, session, settings, tracker
+from trk import attaching, config, delivery, ephemeral, leftovers, owners, session, settings, tracker
 from trk.backends import foreign
 from trk.daemon import client as daemon
 from trk.errors import NoActiveRun, UsageError
-from trk.journal import cursors, lifecycle
+from trk.journal import cursors, lifecycle, write
 from trk.media.table_cells import count
 from trk.records import RunRecord, Status
 from trk.rules import shown
 from trk.run import Run, check_end
-from trk_cli import hot, output, progress
+from trk_cli import forms, hot, output, progress
 from trk_cli.commands import options
 from trk_cli.results import Column, Listing, Single
 
@@ -72,10 +72,11 @@ def start(
     started = tracker.create(
         name, settings_given, tags=hot.as_text(hot.pairs(tag or ())), params=hot.as_text(hot.pairs(param or ())),
         description=description, nested=nested, parent=parent, capture=kinds, command=_caller(),
-        shell_session=not shell, replace=replace,
+        owner=owners.of_caller(), shell_session=not shell, replace=replace,
     )  # fmt: skip
     if wait:
-        daemon.deliver(started.run.journal, started.run.folder, [started.run.id], timeout=limit)
+        waited_for = [started.run.id, *([started.replaced] if started.replaced is not None else [])]
+        daemon.deliver(started.run.journal, started.run.folder, waited_for, timeout=limit)
     _tell_start(started, shell, quiet)
     record = started.run.record
     _warn_undelivered([record], quiet=quiet, wanted=wait)
@@ -109,6 +110,8 @@ def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
     if started.replaced is not None:
         theirs = lifecycle.is_external(run.journal, started.replaced)
         fate = "belongs to another program and stays open" if theirs else "ended as KILLED"
+        if not daemon.is_wanted() and cursors.pending(run.journal, [started.replaced]):
+            fate += "; trk sync delivers it"
         output.talk(f"run {started.replaced} {fate}", quiet=quiet)
     backends = ", ".join(_place(name, resolved) for name in resolved.get("backends")) or "the journal alone"
     origin = resolved.values["backends"].origin
@@ -159,7 +162,7 @@ def resume(run: Named, json: options.Json = False, quiet: options.Quiet = False)
 
     Example: trk resume @last
     """
-    _tell_run(attaching.resume(run, shell_session=True), "resumed", json, quiet)
+    _tell_run(attaching.reopened(run, shell_session=True, owner=owners.of_caller(resumed=True)), "resumed", json, quiet)
 
 
 def _tell_run(run: Run, what: str, json: bool, quiet: bool) -> None:
@@ -279,13 +282,21 @@ def sync(
 
 def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool) -> None:
     """What was delivered, per run and backend."""
+    lost = ephemeral.vanishing()
     if json:
         runs = [output.run_json(record) for record in records]
         kept = [{key: run[key] for key in ("run_id", "status", "backends")} for run in runs]
-        output.show(Single({"runs": kept}), options.JSON)
+        output.show(Single({"runs": kept, "vanishing": lost is not None}), options.JSON)
     elif records and not quiet:
         output.show(_deliveries(records), options.AS_FITS)
-    _warn_undelivered(records, quiet=quiet, wanted=wanted)
+    _warn_undelivered(records, quiet=quiet, wanted=wanted, safe=lost is None)
+    if lost is not None:
+        what = f"{count(lost.rows, 'row')} of {count(lost.runs, 'run')} not delivered yet"
+        output.warn(
+            f"{what} may vanish with this {lost.place}, being in {lost.journal} alone: trk sync before it goes, or "
+            "trk export --bundle FILE, and trk import FILE elsewhere",
+            quiet=quiet,
+        )
 
 
 def _deliveries(records: Sequence[RunRecord], data: Any = None) -> Listing:
@@ -299,8 +310,8 @@ def _deliveries(records: Sequence[RunRecord], data: Any = None) -> Listing:
     return Listing(columns, rows, data=data, empty="no backend is configured: the run is in the journal alone")
 
 
-def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool) -> None:
-    """Say, per backend, what it does not have and what mends it."""
+def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool, safe: bool = True) -> None:
+    """Say, per backend, what it does not have and what mends it; `safe` is whether the journal stays."""
     if quiet:
         return
     for record in records:
@@ -315,7 +326,7 @@ def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool
                 why = f": {state.last_error}" if state.last_error else ""
                 rows = f"{state.pending} of {count(state.logged, 'row')} of {record.run_id}{why}; they are"
                 what = rows if state.pending else f"run {record.run_id} yet{why}; it is"
-                output.warn(f"{name} does not have {what} safe in the journal: {_mend(record)}")
+                output.warn(f"{name} does not have {what} {'safe ' if safe else ''}in the journal: {_mend(record)}")
 
 
 def _mend(record: RunRecord) -> str:
@@ -363,6 +374,9 @@ def status(
     deleted = lifecycle.is_deleted(found.journal, found.id)
     shown_as = {**output.run_json(record), "active": lifecycle.is_open(found.journal, found.id), "deleted": deleted}
     shown_as["session"] = session.session_path(found.folder)
+    owner = found.owner
+    shown_as["owner"] = {name: getattr(owner, name) for name in ("alive", "this_boot", "pid", "host")}
+    shown_as["last_row_time"] = forms.iso(found.last_row_time)
     if not quiet and field is None:
         gone = f", deleted (trk restore {record.run_id})" if deleted else ""
         output.talk(f"run {record.name} ({record.run_id}) in experiment {record.experiment}: {record.status}{gone}")
@@ -370,3 +384,19 @@ def status(
     listing = replace(_deliveries([record], shown_as), ids=ids)
     output.show(listing if field is None else Single(shown_as, ids=ids), shape)
     _warn_undelivered([record], quiet=quiet or field is not None, wanted=False)
+    if field is None:
+        _tell_left(found, run, quiet)
+
+
+def _tell_left(run: Run, named: str | None, quiet: bool) -> None:
+    """Say that a run looks as if nobody went on with it, and what can be done."""
+    left = leftovers.of_run(run.journal, run.id)
+    if left is None or not left.is_left(write.now_ms()):
+        return
+    there = named is None and settings.env("TRK_RUN") is None
+    ways = (
+        "trk end --status KILLED ends it, trk start --replace starts another in its place"
+        if there
+        else f"trk end --run {run.id} --status KILLED ends it"
+    )
+    output.warn(f"{left.story()}: {ways}; or just go on logging", quiet=quiet)

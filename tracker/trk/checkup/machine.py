@@ -21,7 +21,7 @@ DISTRIBUTION, NAMESAKE = "trk-ml", "trk"
 REINSTALL = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
 NEAR = 0.85
 
-OTHER_VARIABLES = ("TRK_DIR", "TRK_SESSION", "TRK_RUN", "TRK_DEBUG")
+OTHER_VARIABLES = ("TRK_DIR", "TRK_SESSION", "TRK_RUN", "TRK_DEBUG", "TRK_EPHEMERAL")
 
 
 def python(here: Here) -> Iterator[Finding]:

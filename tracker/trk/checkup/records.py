@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
-from trk import session, settings
+from trk import leftovers, session, settings
 from trk.checkup.here import Finding, Here
 from trk.checkup.places import size
 from trk.errors import TrkError
@@ -130,23 +131,45 @@ def _trouble(path: str, size: int) -> str | None:
 
 
 def open_runs(here: Here) -> Iterator[Finding]:
-    """Open runs that nobody logged into for a day, and that no session is in."""
+    """Open runs that were left: their owner has ended, or nobody logged into them for a day and no session has them.
+
+    A run that the shells here are in goes on through many of them, as through the steps of a CI job: as long as it is
+    heard of, it is not left.
+    """
     if here.journal is None or here.folder is None:
         yield "skip", "there is no journal yet", None
         return
-    try:
-        held = {*session.load(here.folder)["active"]}
-    except TrkError:
-        held = set()  # the check of the session tells
     with health.read_only(here.journal) as opened:
-        forgotten = [run for run in health.silent_runs(opened, now_ms() - FORGOTTEN_MS) if run[0] not in held]
-    if not forgotten:
-        yield "ok", "no run was left open", None
-        return
-    shown = ", ".join(f"{run_id} ({name})" for run_id, name in forgotten[:SHOWN])
-    more = f" and {len(forgotten) - SHOWN} more" if len(forgotten) > SHOWN else ""
-    yield (
-        "warn",
-        f"open, and silent for a day: {shown}{more}",
-        f"trk end --run {forgotten[0][0]} --status KILLED",
-    )
+        held, now = _held(here.folder, opened), now_ms()
+        gone = leftovers.of_all(opened)
+        silent = health.silent_runs(opened, now - FORGOTTEN_MS)
+    lively = any(run.run_id in held and not run.is_left(now) for run in gone)
+    left = [run for run in gone if run.run_id not in held or (run.is_left(now) and not lively)]
+    known = held | {run.run_id for run in gone}
+    forgotten = [run for run in silent if run[0] not in known]
+    for run in left[:SHOWN]:
+        yield "warn", f"{run.run_id} ({run.name}) is open, but {run.story()}", _settle(run.run_id)
+    if left[SHOWN:]:
+        more = f"{count(len(left) - SHOWN, 'more run')} open whose owner has ended"
+        yield "warn", more, f"{_settle(left[SHOWN].run_id)}, then trk doctor"
+    if forgotten:
+        shown = ", ".join(f"{run_id} ({name})" for run_id, name in forgotten[:SHOWN])
+        more = f" and {len(forgotten) - SHOWN} more" if len(forgotten) > SHOWN else ""
+        yield "warn", f"open, and silent for a day: {shown}{more}", _settle(forgotten[0][0])
+    if not left and not forgotten:
+        going = ", ".join(f"; {run.run_id} goes on here, though {run.story()}" for run in gone[:SHOWN])
+        yield "ok", f"no run was left open{going}", None
+
+
+def _settle(run_id: str) -> str:
+    return f"trk end --run {run_id} --status KILLED"
+
+
+def _held(folder: str, opened: health.ReadOnly) -> set[str]:
+    """The runs that the shells here are in. Of what can't be read, the check of the session tells."""
+    held: set[str] = set()
+    with contextlib.suppress(TrkError):
+        held.update(session.load(folder)["active"])
+    with contextlib.suppress(TrkError):
+        held.update([select.resolve(opened, named)] if (named := settings.env("TRK_RUN")) else ())
+    return held

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import trk
-from trk import session, settings
+from trk import leftovers, session, settings
 from trk.daemon import credentials, place
 from trk.delivery.lane import Lane, groups
 from trk.delivery.lock import DeliverLock
@@ -268,8 +268,10 @@ class Daemon:
                     thread.start()
 
     def _is_busy(self, quiet_s: float) -> bool:
-        """Whether there is a reason to stay: an open run of which something was heard lately."""
-        return quiet_s < ABANDONED_S and lifecycle.has_open(self.journal)
+        """Whether there is a reason to stay: an open run whose owner lives, or of which something was just heard."""
+        if quiet_s < min(LIVELY_S, self._idle_s):
+            return lifecycle.has_open(self.journal)
+        return quiet_s < ABANDONED_S and leftovers.is_anybody_there(self.journal)
 
     def _halt(self) -> None:
         """Stop the lanes between two calls of their backends, and let go of the journal."""

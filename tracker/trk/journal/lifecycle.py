@@ -214,6 +214,48 @@ def count_open(journal: Journal) -> int:
     return found
 
 
+_HEARD = "coalesce((SELECT time FROM rows WHERE rows.run = runs.run ORDER BY n DESC LIMIT 1), start_time)"
+
+
+def owner(journal: Journal, run_id: str) -> tuple[str | None, int]:
+    """(who started or resumed a run, as `trk.owners` reads it; the time of its last row, else of its start, in ms).
+
+    Raises NotFound.
+    """
+    found = journal.read(f"SELECT owner, {_HEARD} FROM runs WHERE run_id = ?", (run_id,))  # noqa: S608 - our words
+    if not found:
+        raise NotFound(f"there is no run {run_id} in this journal", hint="trk ls")
+    owner, heard = found[0]
+    return owner, heard
+
+
+def last_row_ms(journal: Journal, run_id: str) -> int | None:
+    """The time of a run's last row in milliseconds since 1970; None when it has none."""
+    found = journal.read(
+        "SELECT time FROM rows WHERE run = (SELECT run FROM runs WHERE run_id = ?) ORDER BY n DESC LIMIT 1", (run_id,)
+    )
+    return found[0][0] if found else None
+
+
+def open_owned(journal: Journal) -> list[tuple[str, str, str, int]]:
+    """(id, name, owner, time of the last row or the start in ms) of trk's own open runs whose owner was kept.
+
+    Oldest first.
+    """
+    return journal.read(
+        f"SELECT run_id, name, owner, {_HEARD} FROM runs WHERE status = 'RUNNING' "  # noqa: S608 - our words
+        "AND deleted IS NULL AND NOT external AND owner IS NOT NULL ORDER BY start_time, run_id"
+    )
+
+
+def open_owners(journal: Journal) -> list[str | None]:
+    """The owners of trk's own open runs, each once, those of the newest runs first."""
+    found = journal.read(
+        "SELECT owner FROM runs WHERE status = 'RUNNING' AND NOT external GROUP BY owner ORDER BY max(run) DESC"
+    )
+    return [owner for (owner,) in found]
+
+
 def is_external(journal: Journal, run_id: str) -> bool:
     """Whether a run is another program's, which trk never ends, and of which it hides the attachment alone."""
     found = journal.read("SELECT external FROM runs WHERE run_id = ?", (run_id,))

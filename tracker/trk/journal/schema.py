@@ -8,7 +8,8 @@ A row of a table or of files has a JSON object as its value (`trk.journal.conten
 a run, the rows that put something there, the largest `n` last; `tables` has each table's columns and how many rows it
 has; `versions` counts the artifacts that have a name. `runs.deleted` is when a run was deleted (NULL: it was not);
 `runs.external` is 1 for a run of another program that was attached to, `runs.keyless` for a run that was started in an
-environment without credentials.
+environment without credentials. `runs.owner` says who started or resumed the run (`trk.owners`), as a JSON object; NULL
+is: not known.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ MIGRATIONS = (
     CREATE INDEX versions_by_name ON versions (experiment, name, version);
     CREATE INDEX versions_by_content ON versions (experiment, name, digest);
     """,
+    "ALTER TABLE runs ADD COLUMN owner TEXT",
 )
 
 VERSION = len(MIGRATIONS)

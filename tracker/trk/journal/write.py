@@ -281,8 +281,8 @@ def define(journal: Journal, run_id: str, key: str, mode: str | None, step_metri
         return rows.append("define", time_ms, key, None, text)
 
 
-def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
-    """End a run that is open, or (RUNNING) reopen one that has ended; returns the row's number.
+def set_status(journal: Journal, run_id: str, status: str, time_ms: int, owner: str | None = None) -> int:
+    """End a run that is open, or (RUNNING) reopen one that has ended, for `owner`; returns the row's number.
 
     Raises NotFound, and Conflict when the run is in that state already.
     """
@@ -290,6 +290,8 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int) -> int:
         rows = _ended_rows(db, run_id) if status == "RUNNING" else open_rows(db, run_id)
         end = None if status == "RUNNING" else time_ms
         db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, rows.run))
+        if status == "RUNNING":
+            db.execute("UPDATE runs SET owner = ? WHERE run = ?", (owner, rows.run))
         return rows.append("status", time_ms, None, None, status)
 
 
