@@ -179,6 +179,31 @@ def test_a_daemon_whose_making_of_a_run_is_not_answered_makes_no_second_one(
     assert_all_there(server, run)
 
 
+def test_a_run_that_is_made_twice_since_the_first_request_was_held_up_is_one_in_the_end(
+    place: Place, proxy: Proxy, server: MlflowServer
+) -> None:
+    proxy.strike("held", "runs/create")
+    run = place.done("start", "-q")
+    place.done("log-metric", "loss", "1")
+    helpers.until(lambda: state(run).pending == 0)
+    (made,) = active(server, run)
+    proxy.let_go.set()
+    helpers.until(lambda: len(active(server, run)) == 2)
+    found = trk.get_run(run, source="mlflow")
+    assert found is not None
+    assert found.metrics == {"loss": 1.0}, "it is the one that was delivered to"
+    place.done("end", "-q", "--strict")
+    assert active(server, run) == [made]
+    place.done("verify", run)
+
+
+def active(server: MlflowServer, run: str) -> list[str]:
+    """The runs with this id that are not deleted there."""
+    known = client(server.url)
+    everywhere = [found.experiment_id for found in known.search_experiments()]
+    return [found.info.run_id for found in known.search_runs(everywhere, f"tags.`trk.run_id` = '{run}'")]
+
+
 def test_a_daemon_that_is_denied_access_says_so_and_goes_on_when_it_is_not(
     place: Place, proxy: Proxy, server: MlflowServer
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from faults.harness.clock import Clock
 from faults.harness.disk import fill, free
 from faults.harness.proxy import FAULTS, LATE_S, PATIENCE_S, Proxy
-from helpers import program
+from helpers import program, until
 
 PATIENCE = float(PATIENCE_S)
 BODY = b"a whole answer"
@@ -74,6 +74,7 @@ WHAT = {
     "break": "ConnectionResetError",
     "hang": "TimeoutError",
     "late": "TimeoutError",
+    "held": "TimeoutError",
     "cut": "IncompleteRead",
     "lose": "RemoteDisconnected",
     "silent": "RemoteDisconnected",
@@ -95,6 +96,8 @@ def test_each_fault_is_what_it_is_called_and_is_counted(fault: str, upstream: Up
         assert upstream.asked == [b"the whole request"] * (fault in CARRIED_OUT)
         after = ask(proxy)
         assert after[:2] == (200, BODY), "that was once"
+        proxy.let_go.set()
+        until(lambda: len(upstream.asked) == 1 + (fault in (*CARRIED_OUT, "held")))
     assert PATIENCE < LATE_S
 
 

@@ -19,7 +19,7 @@ import pytest
 from daemon.tools import Place
 from delivery.test_mlflow_end_to_end import client, points_logged, points_there, state, there
 from faults.harness.killer import Killer, daemon_of, ended
-from faults.harness.proxy import FAULTS, NEEDS_USER, Proxy
+from faults.harness.proxy import PASSING, Proxy
 from helpers import Course
 from servers.mlflow_server import MlflowServer
 
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed"),
 ]
 
-FAIR, FOUL = ("pass", "slow"), tuple(fault for fault in FAULTS if fault not in ("slow", *NEEDS_USER))
+FAIR, FOUL = ("pass", "slow"), tuple(fault for fault in PASSING if fault != "slow")
 SKY = ("refuse", *FAIR, *FOUL)
 
 POINTS = """

@@ -68,6 +68,7 @@ class Proxy:
         self._strikes: list[_Strike] = []
         self._turn = threading.Lock()
         self._over = threading.Event()
+        self.let_go = threading.Event()
         self._keeper = _bound(0)  # keeps the port while nobody listens on it
         self.url = f"http://127.0.0.1:{self._keeper.getsockname()[1]}"
         self._listener: socket.socket | None = None
@@ -79,6 +80,7 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        self.let_go.set()
         self._close()
         for thread in self._threads:
             thread.join(30)
@@ -203,6 +205,13 @@ def _late(proxy: Proxy, client: socket.socket, request: Request) -> None:
         client.sendall(answer)
 
 
+def _held(proxy: Proxy, client: socket.socket, request: Request) -> None:
+    """The request comes to the server when nobody waits for its answer any more: as soon as `let_go` is set."""
+    proxy.let_go.wait(30)
+    for _ in proxy.answers(request):
+        pass
+
+
 def _cut(proxy: Proxy, client: socket.socket, request: Request) -> None:
     """The request is carried out, and half of the answer comes."""
     answer = b"".join(proxy.answers(request))
@@ -228,6 +237,7 @@ FAULTS: dict[str, Callable[[Proxy, socket.socket, Request], None]] = {
     "slow": _slow,
     "late": _late,
     "cut": _cut,
+    "held": _held,
     "lose": _lose,
     "500": _says(http_answer(500, "<h1>Internal Server Error</h1>")),
     "502": _says(http_answer(502, "<h1>Bad Gateway</h1>")),
@@ -241,7 +251,7 @@ FAULTS: dict[str, Callable[[Proxy, socket.socket, Request], None]] = {
     "403": _says(http_answer(403, "Forbidden")),
 }
 NEEDS_USER = ("401", "403")
-PASSING = tuple(name for name in FAULTS if name not in NEEDS_USER)  # what goes by itself; "refuse" does, too
+PASSING = tuple(name for name in FAULTS if name not in (*NEEDS_USER, "held"))  # what goes by itself; "refuse" does, too
 
 
 def _bound(port: int) -> socket.socket:
