@@ -20,6 +20,7 @@ from typing import Any
 
 from trk import backends, rules, settings
 from trk.addresses import without_userinfo
+from trk.backends import _wandb_settings as wandb
 from trk.errors import ConfigurationError, TrkError, UsageError
 
 DEFAULT_EXPERIMENT = "Default"  # MLflow's own
@@ -33,12 +34,17 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "strict": ("TRK_STRICT",),
     "key_prefix": ("TRK_KEY_PREFIX",),
     "step_metric": ("TRK_STEP_METRIC",),
+    "retention": ("TRK_RETENTION",),
     "mlflow_uri": ("MLFLOW_TRACKING_URI",),
     "wandb_project": ("WANDB_PROJECT",),
     "wandb_entity": ("WANDB_ENTITY",),
     "wandb_group": ("WANDB_RUN_GROUP",),
+    "wandb_mode": ("WANDB_MODE",),
+    "wandb_url": ("WANDB_BASE_URL",),
 }
-ADDRESSES = frozenset({"mlflow_uri", "wandb_entity", "wandb_project"})  # where data goes: only from trusted files
+ADDRESSES = frozenset(
+    {"mlflow_uri", "wandb_url", "wandb_entity", "wandb_project"}
+)  # where data goes: only from trusted files
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,10 @@ def resolve(folder: str | None, **given: Any) -> Settings:
     for path, table in files:
         _offer_file(layers, path, table, trusted=False)
     _offer_file(layers, user_file(), (), trusted=True)
+    for name, value, origin in wandb.login_settings():
+        layers.offer(name, value, origin)
     _detect_backends(layers, project)
+    _leave_out_disabled(layers)
     return Settings(layers.values, project, tuple(layers.warnings))
 
 
@@ -148,6 +157,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             return _backend_list(value)
         if name == "strict":
             return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
+        if name == "retention" and value == 0 and not isinstance(value, bool):
+            return "0"
         if not isinstance(value, str):
             raise UsageError(f"{name} must be text, not {rules.shown(value)}")
         if name == "experiment":
@@ -157,6 +168,10 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             rules.check_name(value + "x", "key prefix")
         if name == "step_metric":
             rules.check_name(value, "step metric")
+        if name == "retention":
+            rules.parse_duration(value, "retention")
+        if name == "wandb_mode":
+            return wandb.check_mode(value)
         if name == "daemon" and value not in ("auto", "off"):
             raise UsageError(f"daemon must be auto or off, not {rules.shown(value)}")
         return value
@@ -175,14 +190,32 @@ def _backend_list(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(backends.check_known(name) for name in stripped))
 
 
+def _wandb_sign(layers: _Layers) -> str | None:
+    """What says that W&B is wanted: its mode, or a key for its server; None when nothing does."""
+    mode, url = layers.values.get("wandb_mode"), layers.values.get("wandb_url")
+    if mode is not None:
+        return None if mode.value == "disabled" else mode.origin
+    return "a key for W&B" if wandb.has_key(url.value if url is not None else wandb.CLOUD) else None
+
+
+def _leave_out_disabled(layers: _Layers) -> None:
+    """W&B's own switch counts, whatever the backends are said to be."""
+    mode, chosen = layers.values.get("wandb_mode"), layers.values["backends"]
+    if mode is not None and mode.value == "disabled" and "wandb" in chosen.value:
+        layers.warnings.append(f"nothing goes to wandb: its mode is disabled ({mode.origin})")
+        layers.values["backends"] = Setting(tuple(name for name in chosen.value if name != "wandb"), chosen.origin)
+
+
 def _detect_backends(layers: _Layers, project: Path) -> None:
-    """With nothing said: a server that MLflow's own variable names, else its default store, else the journal alone."""
+    """With nothing said: what MLflow's or W&B's own settings name, else MLflow's default store, else the journal."""
     if "backends" in layers.values:
         return
-    if "mlflow" not in backends.names():
-        layers.offer("backends", (), "detected: trk's mlflow backend is not installed, the journal alone")
-    elif layers.values.get("mlflow_uri") is not None:
+    if "mlflow" in backends.names() and layers.values.get("mlflow_uri") is not None:
         layers.offer("backends", "mlflow", f"detected: {layers.values['mlflow_uri'].origin}")
+    elif "wandb" in backends.names() and (sign := _wandb_sign(layers)) is not None:
+        layers.offer("backends", "wandb", f"detected: {sign}")
+    elif "mlflow" not in backends.names():
+        layers.offer("backends", (), "detected: trk's mlflow backend is not installed, the journal alone")
     elif not _embedded_mlflow():
         layers.offer("backends", (), "detected: mlflow is not installed, the journal alone")
     elif any(sign in str(project) for sign in _UNSAYABLE):
@@ -223,8 +256,7 @@ def target(name: str, resolved: Settings) -> dict[str, Any]:
     if name == "mlflow":
         return _mlflow_target(resolved)
     if name == "wandb":
-        keys = ("wandb_project", "wandb_entity", "wandb_group")
-        return {key.removeprefix("wandb_"): resolved.get(key) for key in keys if resolved.get(key)}
+        return wandb.target(resolved.get, resolved.project)
     return {}
 
 

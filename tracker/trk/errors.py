@@ -13,6 +13,7 @@
      ├─ SourceUnavailable    source_unavailable 1   the place a query reads from does not answer
      └─ BackendError         backend_error      1   what a backend raises; delivery decides by its class
          ├─ BackendUnavailable   passing: try again later
+         │  └─ BackendLost       what was not confirmed is lost there: hand it over again
          ├─ BackendNeedsUser     someone has to do something first
          ├─ BackendRefused       final for what was handed over
          └─ BackendRunGone       final for the whole run
@@ -112,6 +113,10 @@ class BackendUnavailable(BackendError):
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class BackendLost(BackendUnavailable):
+    """What was handed over and not confirmed is lost there, as when an SDK's helper was killed: hand it over again."""
 
 
 class BackendNeedsUser(BackendError):

@@ -49,6 +49,9 @@ MEDIA = frozenset({Kind.HTML, Kind.TEXT, Kind.DICT, Kind.IMAGE, Kind.FIGURE})
 FILES = MEDIA | {Kind.FILE, Kind.ARTIFACT}
 """Rows that carry files."""
 
+LINES = frozenset({Kind.TABLE, Kind.HTML, Kind.IMAGE, Kind.FIGURE})
+"""Rows that are a line of a run's history where one is kept by lines (W&B), beside those that have values."""
+
 
 def from_ms(time_ms: int | None) -> datetime | None:
     """Milliseconds since 1970 as a UTC datetime; None stays None."""
@@ -63,8 +66,8 @@ class LoggedFile:
     lie on this machine. A snapshot lies in the journal's blobs; a file that was logged without one has `changed_ns`,
     its time of change in nanoseconds since 1970, by which it is known again. A reference has `uri` and no bytes here.
     `earlier` is the row that last put something at this path before (0: none did), `before` where its bytes lie.
-    `before_sha256` is their hash. `delivered`: the backend has an earlier file of this run at this path, so what is
-    there is not another program's.
+    `before_sha256` is their hash; `freed`: `trk gc` removed them when they had been delivered. `delivered`: the backend
+    has an earlier file of this run at this path, so what is there is not another program's.
     """
 
     path: str
@@ -77,6 +80,7 @@ class LoggedFile:
     before: str | None = None
     delivered: bool = False
     before_sha256: str | None = None
+    freed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,24 @@ class LoggedTable:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricStats:
+    """A metric's whole history in a few numbers: how many points, the last, the lowest and highest finite values.
+
+    `last` is that of the largest (step, time, value) and may be NaN or infinite. `low` and `high` with their steps are
+    None when no value is finite. `mode` is the direction that was defined for it in the experiment.
+    """
+
+    count: int
+    last: float
+    last_step: int
+    low: float | None = None
+    low_step: int | None = None
+    high: float | None = None
+    high_step: int | None = None
+    mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row of a run: what one log call said.
 
@@ -106,8 +128,9 @@ class Row:
 
     A TABLE has its name as `key`, and, when it is handed to a backend, `table`. HTML, TEXT, DICT, IMAGE, FIGURE have
     their name as `key` and one of `files`; an image of a series has `step`. A FILE has its path as `key`. An ARTIFACT
-    has a name as `key`, `files`, a `type` and a `version` from 0. A STATUS that ends a run has all `files` that the
-    run then has when it is handed to a backend. DELETE and RESTORE say nothing more.
+    has a name as `key`, `files`, a `type` and a `version` from 0. A STATUS that ends a run has all `files` and the
+    `stats` of all metrics that the run then has when it is handed to a backend. DELETE and RESTORE say nothing more.
+    `line` is its place among the rows of the run that make a line of a history, from 0, for backends that number them.
     """
 
     n: int
@@ -121,6 +144,13 @@ class Row:
     table: LoggedTable | None = None
     type: str | None = None
     version: int | None = None
+    stats: Mapping[str, MetricStats] = field(default_factory=dict)
+    line: int | None = None
+
+    @property
+    def makes_line(self) -> bool:
+        """Whether it makes a line of a history: points, and what is shown beside them."""
+        return bool(self.values) or self.kind in LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +261,24 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class Freed:
+    """What `gc` removed from the journal's folder, or with `dry_run` would remove: blobs, and their bytes in all.
+
+    `kept` blobs of `kept_bytes` stay. Of the removed ones, no row of the journal names `unnamed`. `drafts` of
+    `draft_bytes` were left by writers that were killed; they are not counted with a `dry_run`.
+    """
+
+    removed: int = 0
+    bytes: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+    unnamed: int = 0
+    drafts: int = 0
+    draft_bytes: int = 0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What a backend needs to find or make a run.
 
@@ -238,6 +286,8 @@ class RunSpec:
     password. `parent_remote_id` is the parent's id at this backend. `remote_id` is the id found at an earlier
     opening. `start_ms` is milliseconds since 1970. A run that is `deleted` here may be so at the backend too: opening
     it is then no error. An `external` run is another program's that was attached to: what it has is left as it is.
+    `step_metric` is the metric against which the others are drawn, None where that is the step; `key_prefix` is what
+    the names of the run's metrics begin with.
     """
 
     run_id: str
@@ -251,6 +301,8 @@ class RunSpec:
     remote_id: str | None = None
     deleted: bool = False
     external: bool = False
+    step_metric: str | None = None
+    key_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,3 +90,9 @@ class overridden:  # noqa: N801 - used as a statement: `with settings.overridden
     def __exit__(self, *_: object) -> None:
         for name in self._set:
             os.environ.pop(name, None)
+
+
+def forget(names: tuple[str, ...]) -> None:
+    """Take variables out of this process's environment."""
+    for name in names:
+        os.environ.pop(name, None)

@@ -17,7 +17,8 @@ from trk.records import ArtifactRecord, MetricPoint, RemoteRun, Row, RunRecord, 
 class Limits:
     """How much one call of `deliver` may carry: values per kind, and bytes of names and texts.
 
-    `files` is how many files neighbouring rows may have together; a row of more goes alone.
+    `files` is how many files neighbouring rows may have together; a row of more goes alone. With `lines`, rows that
+    make a line of a history are handed over with its number.
     """
 
     metrics: int = 1000
@@ -25,6 +26,7 @@ class Limits:
     tags: int = 100
     files: int = 32
     bytes: int = 800_000
+    lines: bool = False
 
 
 class Backend(Protocol):
@@ -72,6 +74,29 @@ class Backend(Protocol):
     def close(self) -> None:
         """Let go of connections. The instance is not used afterwards."""
         ...
+
+
+@runtime_checkable
+class WholeBackend(Protocol):
+    """A backend to which some runs go in one piece: all of their rows, from the first, when they have ended.
+
+    Those whose target has a true `whole`. While one is open, it is delivered only when somebody asks for that.
+    """
+
+    def finish(self, run: RemoteRun) -> None:
+        """That was all, for now: what was handed over takes the place of what was there of this run."""
+        ...
+
+
+def goes_whole(target: Mapping[str, Any]) -> bool:
+    """Whether runs of this target go in one piece (`WholeBackend`)."""
+    return bool(target.get("whole"))
+
+
+def finish(backend: Backend, run: RemoteRun) -> None:
+    """Tell a backend to which a run goes in one piece that it has all of it."""
+    if isinstance(backend, WholeBackend):
+        backend.finish(run)
 
 
 @runtime_checkable

@@ -81,7 +81,7 @@ class _LaneThread(threading.Thread):
                 self.wake.wait(min(AGAIN_S, 0.5 * 2 ** min(broken, 10)))
                 continue
             # Something may have come while the last of it was delivered: then the event is set, and this is no wait.
-            self.wake.wait(self._patience.due_s([entry.run for entry in entries]))
+            self.wake.wait(self._lane.due_s(entries))
         self._lane.close()
 
     def _round(self) -> list[Pending]:

@@ -15,19 +15,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 import tenacity
 
 from trk import backends
-from trk.backends.base import Backend
+from trk.backends.base import Backend, finish, goes_whole
 from trk.delivery.content import Contents, rejection
 from trk.delivery.patience import TRIES, Patience
 from trk.delivery.plan import Batch, batches
+from trk.delivery.way import Way
 from trk.errors import (
     BackendError,
+    BackendLost,
     BackendNeedsUser,
     BackendRefused,
     BackendRunGone,
@@ -37,7 +39,7 @@ from trk.errors import (
 from trk.journal import cursors, read
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
-from trk.records import Kind, Rejection, RemoteRun, Row
+from trk.records import Kind, RemoteRun, Row
 
 PAGE = 2000  # rows read at once: two of MLflow's batches
 FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 30.0, 3600.0
@@ -53,23 +55,6 @@ def groups(waiting: Sequence[Pending]) -> dict[tuple[str, str], list[Pending]]:
     for entry in waiting:
         found.setdefault((entry.backend, entry.target), []).append(entry)
     return found
-
-
-@dataclass(slots=True)
-class _Way:
-    """How far a run has come.
-
-    Up to row `sent` everything was handed over, rejected or skipped, up to `cursor` that is known to have arrived.
-    `handed` is the last row of which anything was handed over.
-    """
-
-    run: int
-    contents: Contents
-    cursor: int
-    sent: int
-    handed: int
-    rejected: list[Rejection] = field(default_factory=list)  # beyond the cursor
-    skipped: list[Rejection] = field(default_factory=list)
 
 
 class Lane:
@@ -100,15 +85,15 @@ class Lane:
         self._settled_rows = settled
         self._troubled = troubled
         self._backend: Backend | None = None
-        self._remotes: dict[int, RemoteRun] = {}
-        self._contents: dict[int, Contents] = {}
+        self._ways: dict[int, Way] = {}  # runs that go on where they are
+        self._lost: dict[int, tuple[int, int]] = {}  # by run: its cursor when what was beyond it was lost, how often
         self._patience = patience
         self._may = may
         self._entries: Sequence[Pending] = ()
         self._tried_again = False
         self._settled: set[int] = set()  # runs that are through, or have a failure of their own
         self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(BackendUnavailable),
+            retry=tenacity.retry_if_exception(_passes),
             wait=_pause,
             stop=tenacity.stop_any(
                 tenacity.stop_when_event_set(stop),
@@ -128,7 +113,9 @@ class Lane:
         try:
             if self._backend is None:
                 self._backend = backends.make(self.name, json.loads(self.target))
-            self._runs(self._backend)
+            left = self._pass(self._backend, entries)
+            while left and self._patience is None and not self._stop.wait(CONFIRM_EVERY_S):
+                left = self._pass(self._backend, left)
         except BackendError as error:
             self._failed_all(error)
         except JournalError:
@@ -136,8 +123,21 @@ class Lane:
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything anywhere, sys.exit() too
             self._failed_all(_unforeseen(error))
 
+    @property
+    def awaits(self) -> bool:
+        """Whether something was handed over that is not known to have arrived."""
+        return any(way.cursor < way.sent for way in self._ways.values())
+
+    def due_s(self, entries: Sequence[Pending]) -> float | None:
+        """Seconds until there is something to do for these, if nothing new comes; None when there will not be."""
+        rests = self._patience.due_s([entry.run for entry in entries]) if self._patience is not None else None
+        if self.awaits:
+            return CONFIRM_EVERY_S if rests is None else min(rests, CONFIRM_EVERY_S)
+        return rests
+
     def close(self) -> None:
         """Let go of the backend."""
+        self._ways.clear()
         backend, self._backend = self._backend, None
         try:
             if backend is not None:
@@ -145,12 +145,14 @@ class Lane:
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, sys.exit() too
             self._failed(_unforeseen(error))
 
-    def _runs(self, backend: Backend) -> None:
+    def _pass(self, backend: Backend, entries: Sequence[Pending]) -> list[Pending]:
+        """Bring each run on as far as it goes now; returns those that wait for the backend to have everything."""
         stuck: dict[str, BackendNeedsUser] = {}  # by experiment: it may be that alone that needs the user
         failures = 0
-        for entry in self._entries:
+        left = []
+        for entry in entries:
             if self._stop.is_set():
-                return
+                return []
             if self._patience is not None and not self._patience.may_try(entry.run):
                 continue
             settings = read.run_settings(self._journal, entry.run_id) or {}
@@ -158,7 +160,8 @@ class Lane:
             try:
                 if experiment in stuck:
                     raise stuck[experiment]
-                self._run(backend, entry)
+                if not self._run(backend, entry):
+                    left.append(entry)
             except BackendNeedsUser as error:
                 stuck[experiment] = error
                 self._told(entry, error)
@@ -171,35 +174,67 @@ class Lane:
                 failures += 1
                 if failures >= DOWN:
                     raise  # it is the target that does not answer, not this run
+        return left
 
-    def _run(self, backend: Backend, entry: Pending) -> None:
+    def _run(self, backend: Backend, entry: Pending) -> bool:
+        """Bring a run on; whether the backend is known to have all of it that was to go now."""
+        whole = goes_whole(json.loads(entry.target))
+        if whole and self._patience is not None and not entry.ended:
+            return True  # it goes when it has ended
         try:
-            remote = self._remotes.pop(entry.run, None) or self._open(backend, entry.run)
-            contents = self._contents.pop(entry.run, None) or Contents(self._journal, entry.run, self.name)
-            contents.upto = entry.logged
-            way = _Way(entry.run, contents, entry.cursor, entry.cursor, entry.cursor)
+            way = self._way(backend, entry, whole)
             while way.sent < entry.logged and not self._stop.is_set():
-                if not self._page(backend, remote, way, entry):
+                if not self._page(backend, way, entry):
                     break
-            while way.cursor < way.sent and not self._stop.wait(CONFIRM_EVERY_S):
-                self._confirm(backend, remote, way)
+            if whole and not self._stop.is_set():
+                self._try(lambda: finish(backend, way.remote))
+            if way.cursor < way.sent and not self._stop.is_set():
+                self._confirm(backend, way)
+        except BackendLost as error:
+            self._again(entry, error)
+            return False
         except BackendRunGone as error:
             self._reject_rest(entry.run, error)
             self._told(entry, error)
-        else:
-            if not self._stop.is_set():
-                self._settled.add(entry.run)
-                self._keep(entry, remote, contents)
+            return True
+        if self._stop.is_set():
+            return False
+        if way.cursor == way.sent:
+            self._settled.add(entry.run)
+        self._keep(entry, way)
+        return way.cursor == way.sent
 
-    def _keep(self, entry: Pending, remote: RemoteRun, contents: Contents) -> None:
+    def _way(self, backend: Backend, entry: Pending, whole: bool) -> Way:
+        """The run as it was left, or opened and on from its cursor; one that goes whole from its beginning."""
+        way = self._ways.pop(entry.run, None)
+        if way is None or way.cursor < entry.cursor:
+            remote = self._open(backend, entry.run)
+            cursor = cursors.cursor(self._journal, entry.run, self.name)
+            sent = 0 if whole else cursor
+            lines = read.lines(self._journal, entry.run, sent) if backend.limits.lines else None
+            way = Way(entry.run, remote, Contents(self._journal, entry.run, self.name), cursor, sent, sent, lines)
+        way.contents.upto = entry.logged
+        return way
+
+    def _keep(self, entry: Pending, way: Way) -> None:
         """What the next delivery of an open run need not find out again."""
-        if self._patience is None:
-            return
-        if entry.ended:
+        if way.cursor < way.sent:
+            self._ways[entry.run] = way
+        elif self._patience is not None and entry.ended:
             self._patience.forget(entry.run)
-        else:
+        elif self._patience is not None:
             self._patience.came_on(entry.run)
-            self._remotes[entry.run], self._contents[entry.run] = remote, contents
+            self._ways[entry.run] = way
+
+    def _again(self, entry: Pending, error: BackendLost) -> None:
+        """What was handed over since the cursor is lost: it is handed over again, unless that has not helped."""
+        cursor = cursors.cursor(self._journal, entry.run, self.name)
+        before, times = self._lost.get(entry.run, (-1, 0))
+        self._lost[entry.run] = cursor, times + 1 if cursor == before else 1
+        self._troubled(self.name, _words(error))
+        if self._lost[entry.run][1] > TRIES:
+            del self._lost[entry.run]
+            raise BackendUnavailable(error.message, hint=error.hint)
 
     def _open(self, backend: Backend, run: int) -> RemoteRun:
         """The run at the backend, its parents before it."""
@@ -221,13 +256,13 @@ class Lane:
         except BackendRunGone:
             return None  # the child outlives its parent
 
-    def _page(self, backend: Backend, remote: RemoteRun, way: _Way, entry: Pending) -> bool:
+    def _page(self, backend: Backend, way: Way, entry: Pending) -> bool:
         """Hand over the next rows, and move the cursor as far as they are known to have arrived.
 
         False when the next row is a table's that is to rest for a while.
         """
         more = read.rows_after(self._journal, way.run, way.sent, min(PAGE, entry.logged - way.sent))
-        rows = self._not_resting(way.contents.whole(more), way, entry)
+        rows = way.numbered(self._not_resting(way.contents.whole(more), way, entry))
         if not rows:
             return False
         skipped = [rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
@@ -242,7 +277,7 @@ class Lane:
             batch = waiting.popleft()
             began = time.monotonic()
             try:
-                self._try(lambda rows=batch.rows: backend.deliver(remote, rows))  # type: ignore[misc]
+                self._try(lambda rows=batch.rows: backend.deliver(way.remote, rows))  # type: ignore[misc]
             except BackendRefused as error:
                 if parts := _halves(batch):
                     waiting.extendleft(reversed(parts))
@@ -254,12 +289,12 @@ class Lane:
                     self._patience.went(way.run, batch.rows[0].key or "", time.monotonic() - began)
             way.sent = max(way.sent, batch.upto)
             if way.sent > way.cursor:
-                self._confirm(backend, remote, way)
+                self._confirm(backend, way)
         way.sent = rows[-1].n
-        self._confirm(backend, remote, way)
+        self._confirm(backend, way)
         return True
 
-    def _not_resting(self, rows: Sequence[Row], way: _Way, entry: Pending) -> Sequence[Row]:
+    def _not_resting(self, rows: Sequence[Row], way: Way, entry: Pending) -> Sequence[Row]:
         """As many of the next rows as come before a table that is to rest; of an ended run, all."""
         if self._patience is None or entry.ended:
             return rows
@@ -269,31 +304,18 @@ class Lane:
                 return rows[:at]
         return rows
 
-    def _confirm(self, backend: Backend, remote: RemoteRun, way: _Way) -> None:
+    def _confirm(self, backend: Backend, way: Way) -> None:
         """Move the cursor up to where the backend is known to have everything."""
+        n = way.sent
         if way.handed > way.cursor:
-            confirmed = self._try(lambda: backend.confirm(remote, way.handed))
+            confirmed = self._try(lambda: backend.confirm(way.remote, way.handed))
             if confirmed < way.handed:
-                self._advance(way, min(confirmed, way.sent))
-                return
-        self._advance(way, way.sent)
+                n = min(confirmed, way.sent)
+        self._advance(way, n)
 
-    def _advance(self, way: _Way, n: int) -> None:
-        if n <= way.cursor:
-            return
-        cursors.advance(
-            self._journal,
-            way.run,
-            self.name,
-            n,
-            [entry for entry in way.rejected if entry.n <= n],
-            [entry for entry in way.skipped if entry.n <= n],
-            way.contents.arrived(n),
-        )
-        way.rejected = [entry for entry in way.rejected if entry.n > n]
-        way.skipped = [entry for entry in way.skipped if entry.n > n]
-        self._settled_rows(n - way.cursor)
-        way.cursor = n
+    def _advance(self, way: Way, n: int) -> None:
+        if rows := way.advance(self._journal, self.name, n):
+            self._settled_rows(rows)
 
     def _reject_rest(self, run: int, error: BackendRunGone) -> None:
         """The run is gone at the backend: all that it does not have, it will never have."""
@@ -301,7 +323,8 @@ class Lane:
         while rows := read.rows_after(self._journal, run, cursor, PAGE):
             rejected = [rejection(row, error.message) for row in rows]
             contents = Contents(self._journal, run, self.name)
-            self._advance(_Way(run, contents, cursor, cursor, cursor, rejected), rows[-1].n)
+            nowhere = RemoteRun("", "")
+            self._advance(Way(run, nowhere, contents, cursor, cursor, cursor, None, rejected), rows[-1].n)
             cursor = rows[-1].n
 
     def _try(self, call: Callable[[], T]) -> T:
@@ -341,6 +364,11 @@ class Lane:
         self.last_error = _words(error)
         self._rests(entry.run, error)
         cursors.failed(self._journal, [(entry.run, entry.backend)], _words(error))
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the same call may do the next time."""
+    return isinstance(error, BackendUnavailable) and not isinstance(error, BackendLost)
 
 
 def _classified(call: Callable[[], T]) -> T:

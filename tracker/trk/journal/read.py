@@ -9,10 +9,12 @@ from typing import Any
 from trk.journal.db import Journal
 from trk.records import (
     FILES,
+    LINES,
     Delivery,
     Kind,
     LoggedFile,
     MetricPoint,
+    MetricStats,
     Rejection,
     Row,
     RunRecord,
@@ -75,6 +77,27 @@ def rows_after(journal: Journal, run: int, n: int, limit: int) -> list[Row]:
     return [row(columns) for columns in found]
 
 
+def lines(journal: Journal, run: int, n: int) -> int:
+    """How many rows up to number `n` make a line of a history (`Row.makes_line`)."""
+    kinds = ", ".join(f"'{kind}'" for kind in sorted(LINES))
+    count: int = journal.read(
+        f"SELECT count(*) FROM rows WHERE run = ? AND n <= ? AND (step IS NOT NULL OR kind IN ({kinds}))",  # noqa: S608
+        (run, n),
+    )[0][0]
+    return count
+
+
+def stats(journal: Journal, run: int) -> dict[str, MetricStats]:
+    """The history of each metric of a run in a few numbers, by name."""
+    found = journal.read(
+        "SELECT m.key, count, last, last_step, low, low_step, high, high_step, mode FROM metrics m "
+        "JOIN runs USING (run) LEFT JOIN definitions d ON d.experiment = runs.experiment AND d.key = m.key "
+        "WHERE run = ? ORDER BY m.key",
+        (run,),
+    )
+    return {key: MetricStats(count, to_float(last), *rest) for key, count, last, *rest in found}
+
+
 def run_key(journal: Journal, run_id: str) -> int | None:
     """The run's key in the journal, or None."""
     found = journal.read("SELECT run FROM runs WHERE run_id = ?", (run_id,))
@@ -102,17 +125,19 @@ def targets(journal: Journal, run_id: str) -> dict[str, Any]:
 
 def spec(journal: Journal, run: int, backend: str, parent_remote_id: str | None) -> RunSpec:
     """What a backend needs to find or make the run."""
-    (run_id, name, experiment, start, description, parent_id, target, remote_id, deleted, external) = journal.read(
+    found = journal.read(
         "SELECT run_id, name, experiment, start_time, description, parent_id, target, remote_id, "
         # Until it is restored there, too, a run that was restored is still deleted at the backend.
         "deleted IS NOT NULL OR EXISTS "
-        "(SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore'), external "
+        "(SELECT 1 FROM rows r WHERE r.run = runs.run AND n > cursor AND kind = 'restore'), external, step_metric, "
+        "key_prefix "
         "FROM runs JOIN deliveries USING (run) WHERE run = ? AND backend = ?",
         (run, backend),
     )[0]
+    run_id, name, experiment, start, description, parent_id, target, remote_id, deleted, external, *axis = found
     return RunSpec(
         run_id, name, experiment, start, json.loads(target), description, parent_id, parent_remote_id, remote_id,
-        bool(deleted), bool(external),
+        bool(deleted), bool(external), *axis,
     )  # fmt: skip
 
 
@@ -280,6 +305,14 @@ def modes(journal: Journal, experiment: str) -> dict[str, str]:
     return dict(
         journal.read("SELECT key, mode FROM definitions WHERE mode IS NOT NULL AND experiment = ?", (experiment,))
     )
+
+
+def mode(journal: Journal, run: int, metric: str) -> str | None:
+    """The direction that was last defined for a metric of a run's experiment; None when none was."""
+    found = journal.read(
+        "SELECT mode FROM definitions JOIN runs USING (experiment) WHERE run = ? AND key = ?", (run, metric)
+    )
+    return found[0][0] if found else None
 
 
 def field_values(

@@ -1,0 +1,113 @@
+"""The W&B backend keeps the contract on a server, with the real SDK, and what only it promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers.wandb_server import WandbServer
+from trk.backends.wandb import WandbBackend
+from trk.records import Kind, Row
+from trk.testing import Arrived, BackendContract
+
+pytestmark = [
+    pytest.mark.wandb,
+    pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed"),
+    # The SDK's threads die noisily when its core process is gone.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
+
+OWN = ("_step", "_timestamp", "_runtime", "trk/step")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[WandbServer]:
+    with WandbServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def sdk(server: WandbServer, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment(tmp_path_factory.mktemp("sdk")).items():
+        monkeypatch.setenv(name, value)
+
+
+def read_back(server: WandbServer, remote_id: str) -> Arrived:
+    """What the server has of a run, from what it keeps itself."""
+    run = server.run(*remote_id.split("/"))
+    points = [
+        (key, line["trk/step"], round(line["_timestamp"] * 1000), value)
+        for line in run.history
+        for key, value in line.items()
+        if key not in OWN and not isinstance(value, dict)
+    ]
+    summary = {key: value for key, value in run.summary.items() if _is_given(key, value, run.history)}
+    status = run.summary.get("trk/status", "RUNNING") if run.state != "running" else "RUNNING"
+    tags = dict(tag.partition("=")[::2] for tag in run.tags)
+    tags |= {key.removeprefix("trk/tags/"): text for key, text in run.summary.items() if key.startswith("trk/tags/")}
+    return Arrived(
+        points,
+        {key: value if isinstance(value, str) else json.dumps(value) for key, value in run.config.items()},
+        {key: text for key, text in tags.items() if text is not None},
+        summary,
+        str(status),
+        run.summary.get("trk/end_time") if run.state != "running" else None,
+        run.summary.get("trk/parent"),
+    )
+
+
+def _is_given(key: str, value: Any, history: list[Mapping[str, Any]]) -> bool:
+    """Whether a value of the summary was logged as one: what is in the history stands there, too."""
+    return not key.startswith(("_", "trk/")) and not any(key in line for line in history)
+
+
+def _is_at(key: str, step: int | None, media: str, path: str) -> bool:
+    """Whether what is shown under a key is what was logged at a path: `<key>.<ending>`, or of a series its step."""
+    ending = "." + media.partition(".")[2].removeprefix("plotly.")
+    return path == key + ending or path.startswith(f"images/{key.replace('/', '~')}+step+{step}+")
+
+
+class TestOnline(BackendContract):
+    keeps_modes = False
+
+    @pytest.fixture(autouse=True)
+    def _target(self, server: WandbServer, tmp_path: Path) -> None:
+        self.server = server
+        self.target = {"base_url": server.url, "mode": "online", "dir": str(tmp_path)}
+
+    def make_backend(self) -> WandbBackend:
+        return WandbBackend(self.target)
+
+    def read_back(self, remote_id: str) -> Arrived:
+        return read_back(self.server, remote_id)
+
+    def refused_row(self, n: int) -> Row | None:
+        return None  # W&B's config may change
+
+    def delete_remotely(self, remote_id: str) -> None:
+        import wandb
+
+        wandb.Api(overrides={"base_url": self.server.url}).run(remote_id).delete()
+
+    def read_file(self, remote_id: str, kind: Kind, path: str) -> bytes | None:
+        run = self.server.run(*remote_id.split("/"))
+        if kind is Kind.ARTIFACT:
+            name, _, inside = path.split("/", 2)
+            return next((one.files.get(inside) for one in run.artifacts if one.name == name), None)
+        shown = [
+            value["path"]
+            for line in run.history
+            for key, value in line.items()
+            if isinstance(value, dict) and _is_at(key, line.get("trk/step"), value["path"], path)
+        ]
+        return run.files.get(shown[-1] if shown else path)
+
+    def read_table(self, remote_id: str, path: str) -> tuple[list[str], list[list[Any]]]:
+        run = self.server.run(*remote_id.split("/"))
+        found = json.loads(run.files[run.summary[path.removesuffix(".json")]["path"]])
+        return found["columns"], found["data"]

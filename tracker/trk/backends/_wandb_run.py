@@ -1,0 +1,123 @@
+"""One run in W&B's SDK: what was handed to it, and what the server must show before that counts as delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trk.records import RunSpec, Status
+from trk.rules import place
+
+STEP = "trk/step"
+STATUS, END = "trk/status", "trk/end_time"
+EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.KILLED: 255}
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.5, 5.0
+
+Point = tuple[int, int, float]  # step, milliseconds, value
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the server must show, with the row that put it there: lines of the history, and everything else by name."""
+
+    rows: list[int] = field(default_factory=list)  # that made a line; ascending
+    lines: list[int] = field(default_factory=list)
+    others: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)  # (kind, name): row, value
+
+    def line(self, n: int, line: int) -> None:
+        """Row `n` is that line of the history."""
+        self.rows.append(n)
+        self.lines.append(line)
+
+    def other(self, n: int, kind: str, name: str, value: Any = None) -> None:
+        """Row `n` put this value there; what an earlier row put there is gone."""
+        self.others[kind, name] = n, value
+
+    def names(self, kind: str) -> list[str]:
+        """The names of what is expected of one kind."""
+        return [name for of, name in self.others if of == kind]
+
+    def met(self, last_line: int, shows: Any, n: int) -> int:
+        """Up to which row, at most `n`, everything is there, when the last line of the history is this one.
+
+        `shows(kind, name, value)` says whether something else is. What is there is expected no more.
+        """
+        there = bisect_right(self.lines, last_line)
+        first = self.rows[there] if there < len(self.rows) else n + 1
+        del self.rows[:there], self.lines[:there]
+        for key, (row, value) in list(self.others.items()):
+            if shows(*key, value):
+                del self.others[key]
+            else:
+                first = min(first, row)
+        return min(n, first - 1)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.others)
+
+
+@dataclass(slots=True)
+class WandbRun:
+    """A run that is open in the SDK. `line` is the last line of its history that was handed over or is at the server.
+
+    `life` is how often the core process had died when it was opened, `files` how many files it was given. When its end
+    was handed over, `ending` is the status, which the SDK is told when everything else is there.
+    """
+
+    spec: RunSpec
+    sdk: Any
+    life: int
+    line: int = -1
+    tags: dict[str, str] = field(default_factory=dict)
+    last: dict[str, Point] = field(default_factory=dict)
+    axes: set[str] = field(default_factory=set)  # metrics of another program's run that were given an axis
+    expected: Expected = field(default_factory=Expected)
+    ending: Status | None = None
+    ended: bool = False
+    due: float = 0.0  # when the server is asked again, by time.monotonic
+    pause: float = FIRST_LOOK_S
+    came_on: float = field(default_factory=time.monotonic)  # when something was last found to have arrived
+    confirmed: int = 0
+
+    @property
+    def axis(self) -> str:
+        """The metric that holds the user's step."""
+        return self.spec.step_metric or STEP
+
+    def outdated(self, values: Mapping[str, float], step: int, time_ms: int) -> list[str]:
+        """The metrics of which a later point than this was handed over before; the others' last is this one."""
+        old = []
+        for key, value in values.items():
+            point = step, time_ms, place(value)
+            if point >= self.last.get(key, point):
+                self.last[key] = point
+            else:
+                old.append(key)
+        return old
+
+    def let_go(self) -> None:
+        """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it."""
+        self.life = -1
+        with contextlib.suppress(Exception):  # the SDK's, of any kind: the run is let go of in any case
+            self.sdk.mark_preempting()
+            self.sdk.finish(exit_code=1)
+
+    def waits(self) -> None:
+        """Something is handed over, where everything before it has arrived."""
+        self.came_on = time.monotonic()
+        self.pause = FIRST_LOOK_S
+        self.due = self.came_on + FIRST_LOOK_S
+
+    def looked(self, n: int) -> None:
+        """The server was asked, and has everything up to row `n`."""
+        now = time.monotonic()
+        came_on = n > self.confirmed
+        self.confirmed = max(n, self.confirmed)
+        if came_on:
+            self.came_on = now
+        self.pause = FIRST_LOOK_S if came_on else min(LONGEST_LOOK_S, self.pause * 1.5)
+        self.due = now + self.pause

@@ -1,0 +1,192 @@
+"""The SDK of Weights & Biases and its core process: started once, shared by all runs of this process, survived.
+
+When the core process dies, every run of the process is dead at once, and what was handed over since the cursor may be
+lost. `calling` then shuts down what is left of the SDK and raises BackendLost, so that the deliverer begins anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trk import settings
+from trk.backends import _wandb_settings as keys
+from trk.backends._wandb_errors import LOGIN, is_dead, translated
+from trk.backends._wandb_run import WandbRun
+from trk.errors import BackendError, BackendLost, BackendNeedsUser, BackendUnavailable
+from trk.records import RunSpec
+
+INIT_S = 20.0
+FINISH_S = 30.0
+PROBE_S = 5.0
+# Found in the environment they would lead this process to somebody else's run, or to a core process that dies with the
+# script that started it; an empty mode is refused by the SDK.
+_FOREIGN = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_MODE", "WANDB_NAME", "WANDB_NOTES", "WANDB_TAGS",
+            "WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_SWEEP_ID", "WANDB_SHARED")  # fmt: skip
+
+_lock = threading.RLock()
+_open: dict[str, WandbRun] = {}
+_deaths = 0  # how often the core process was found dead: runs of an earlier life are dead
+
+
+def deaths() -> int:
+    """How often the core process was found dead in this process; runs from before the last time are dead."""
+    return _deaths
+
+
+@contextlib.contextmanager
+def calling(what: str) -> Iterator[Any]:
+    """The `wandb` module, for one call; its errors become trk's. `what` says where it goes, for messages."""
+    born = _deaths
+    try:
+        yield module()
+    except BackendError:
+        raise
+    except Exception as error:  # the SDK raises what its parts raise: protobuf, sockets, pydantic
+        if is_dead(error):
+            _bury(born)
+            raise BackendLost(f"{what}: W&B's core process died ({type(error).__name__})") from error
+        raise translated(error, what) from error
+
+
+def module() -> Any:
+    """The `wandb` module, imported in an environment that binds it to no other run."""
+    with _lock:
+        if "wandb" not in sys.modules:
+            settings.forget(_FOREIGN)
+            with settings.overridden(WANDB_ERROR_REPORTING="false"):
+                importlib.import_module("wandb")
+        return sys.modules["wandb"]
+
+
+def _bury(born: int) -> None:
+    """Shut down what is left of an SDK whose core process died; the next run starts another one."""
+    global _deaths
+    with _lock:
+        if _deaths != born:
+            return  # another thread did
+        _deaths += 1
+        _open.clear()
+        _hush()
+        for _ in range(2):  # the first may raise what the dead connection raises, and leave the rest to the second
+            with contextlib.suppress(Exception):
+                sys.modules["wandb"].teardown()
+
+
+def _hush() -> None:
+    """The SDK's own threads die of what has happened, each with its traceback: they are not this program's trouble."""
+    before = threading.excepthook
+    if getattr(before, "of_trk", False):
+        return
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not args.exc_type.__module__.startswith("wandb."):
+            before(args)
+
+    hook.of_trk = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
+
+
+def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) -> Any:
+    """The SDK's run for a run of trk, new or gone on with."""
+    offline = target.get("mode") == "offline"
+    with _lock:
+        if (before := _open.pop(spec.run_id, None)) is not None:
+            before.let_go()
+    if not offline and not keys.has_key(base_url(target)):
+        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
+    if not offline:
+        _probe(base_url(target), what)
+    with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
+        return wandb.init(
+            entity=target.get("entity"),
+            project=str(target.get("project") or spec.experiment),
+            id=spec.run_id,
+            name=spec.name or None,
+            notes=spec.description,
+            group=target.get("group"),
+            dir=str(target.get("dir") or "."),
+            resume=None if offline else "allow",
+            reinit="create_new",
+            mode="offline" if offline else "online",
+            settings=_settings(wandb, target, spec.start_ms, **more),
+        )
+
+
+def opened(run: WandbRun) -> None:
+    """Remember an open run: the core process takes a run's id once."""
+    with _lock:
+        _open[run.spec.run_id] = run
+
+
+def closed(run: WandbRun) -> None:
+    """A run was finished, or let go of."""
+    with _lock:
+        if _open.get(run.spec.run_id) is run:
+            del _open[run.spec.run_id]
+
+
+def _probe(url: str, what: str) -> None:
+    """Raise BackendUnavailable when a server does not answer: the SDK would try for long, and keep the run's id."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=PROBE_S):  # noqa: S310 - the user's own server
+            return
+    except HTTPError as error:
+        if error.code >= 500 or error.code == 429:
+            raise BackendUnavailable(f"{what}: HTTP {error.code}", retry_after=_seconds(error)) from None
+    except (URLError, OSError) as error:
+        if "CERTIFICATE" not in str(error):  # the SDK may know other authorities
+            raise BackendUnavailable(f"{what}: {getattr(error, 'reason', error)}") from None
+
+
+def _seconds(error: Any) -> float | None:
+    said = error.headers.get("Retry-After") or ""
+    return float(said) if said.isdecimal() else None
+
+
+def base_url(target: Mapping[str, Any]) -> str:
+    """The address of a target's server."""
+    return str(target.get("base_url") or keys.CLOUD)
+
+
+def _settings(wandb: Any, target: Mapping[str, Any], start_ms: int, **more: Any) -> Any:
+    return wandb.Settings(
+        base_url=base_url(target),
+        silent=True,
+        quiet=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        disable_job_creation=True,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,  # else the packages of this process are uploaded as the run's
+        x_file_stream_transmit_interval=1,  # half a second would silently be fifteen
+        x_start_time=start_ms / 1000,
+        init_timeout=INIT_S,
+        finish_timeout=FINISH_S,
+        finish_timeout_raises=True,
+        **more,
+    )
+
+
+def offline_folders(target: Mapping[str, Any], run_id: str) -> list[Path]:
+    """Where the SDK has written a run for `wandb sync`, oldest first."""
+    return sorted((Path(str(target.get("dir") or ".")) / "wandb").glob(f"offline-run-*-{run_id}"))
+
+
+def remove(folders: list[Path]) -> None:
+    """Take away what was written of a run before: it is written anew, as a whole."""
+    for folder in folders:
+        shutil.rmtree(folder)

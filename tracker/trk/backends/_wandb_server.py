@@ -1,0 +1,97 @@
+"""What W&B's server has of a run, asked through the SDK's public API."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from trk.backends import _wandb_sdk as sdk
+from trk.backends._wandb_run import WandbRun
+
+ASK_S = 15
+
+
+class Server:
+    """One server, asked as one user."""
+
+    def __init__(self, target: Mapping[str, Any]) -> None:
+        self._target = target
+        self._api: Any = None
+        self._life = -1
+        self._lock = threading.Lock()
+        self.name = f"W&B at {sdk.base_url(target)}"
+
+    def api(self) -> Any:
+        """The SDK's public API; a new one after the core process, which does its talking, has died."""
+        with self._lock, sdk.calling(self.name) as wandb:
+            if self._api is None or self._life != sdk.deaths():
+                overrides = {"base_url": sdk.base_url(self._target)}
+                if self._target.get("entity"):
+                    overrides["entity"] = str(self._target["entity"])
+                self._life = sdk.deaths()
+                self._api = wandb.Api(overrides=overrides, timeout=ASK_S)
+            return self._api
+
+    def state(self, path: str) -> State:
+        """What there is of a run now. Raises BackendRunGone when there is none."""
+        api = self.api()
+        with sdk.calling(self.name):
+            run = api.run(path)
+            run.load(force=True)
+            return State(run)
+
+
+class State:
+    """A run as the server has it at one moment."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        keys = run._attrs.get("historyKeys") or {}
+        self.last_line = int(keys.get("lastStep", -1))
+        self.tags = list(run.tags or ())
+        self.config: Mapping[str, Any] = run.config
+        self.summary: Mapping[str, Any] = run.summary_metrics
+        self._files: set[str] | None = None
+
+    def met(self, run: WandbRun, n: int) -> int:
+        """Up to which row of a run, at most `n`, the server has everything."""
+        names = run.expected.names("file")
+        if names:
+            with sdk.calling("W&B"):
+                self._files = {file.name for file in self.run.files(names=names) if file.size is not None}
+        return run.expected.met(self.last_line, self._shows, n)
+
+    def untag(self) -> None:
+        """Take all tags away: the SDK does not tell the server of a list that has become empty."""
+        with sdk.calling("W&B"):
+            self.run.tags = []
+            self.run.update()
+
+    def _shows(self, kind: str, name: str, value: Any) -> bool:
+        if kind == "artifact":
+            return _is_committed(value)
+        if kind == "config":
+            return name in self.config and self.config[name] == value
+        if kind == "summary":
+            return same(self.summary.get(name), value)
+        if kind == "tag":
+            return name in self.tags
+        if kind == "no tag":
+            return name not in self.tags
+        return name in (self._files or ())
+
+
+def same(there: Any, value: Any) -> bool:
+    """Whether a summary shows a value: one that is null may be left out."""
+    return bool(there == value)
+
+
+def _is_committed(artifact: Any) -> bool:
+    """Whether a version that was logged has arrived, with all its files."""
+    wandb = sdk.module()
+    try:
+        artifact.wait(timeout=0.05)
+    except wandb.sdk.artifacts.exceptions.WaitTimeoutError:
+        return False
+    return True

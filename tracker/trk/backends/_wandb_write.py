@@ -1,0 +1,184 @@
+"""Rows as W&B's SDK takes them.
+
+A row of points is a line of the history: its place among the lines is `_step`, so that user steps may come in any order
+and a line that comes again is known; the user's step is the metric `trk/step`. Params are the config, tags are W&B's
+tags `key=value`, and what has no place of its own stands in the summary under `trk/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trk.backends import _wandb_media as media
+from trk.backends._wandb_run import END, STATUS, WandbRun
+from trk.records import LINES, Kind, MetricStats, Row, Status
+
+MAX_TAG = 64  # characters of one of W&B's tags
+LONG_TAG = "trk/tags/"  # in the summary: a tag that is longer
+BEST = {"min": "low", "max": "high"}
+
+
+def take(run: WandbRun, rows: Sequence[Row]) -> None:
+    """Hand rows over to the SDK, in order. Lines that were handed over before are left out."""
+    before = dict(run.tags)
+    for row in rows:
+        if row.values:
+            _points(run, row)
+        elif row.kind in LINES:
+            _line(run, row, lambda row=row: media.line(run, row))  # type: ignore[misc]
+        else:
+            _OTHERS[row.kind](run, row)
+    if run.tags != before:
+        run.sdk.tags = tuple(tags(run))
+
+
+def tags(run: WandbRun) -> list[str]:
+    """The tags that W&B is to show of a run."""
+    return [tag for key, text in run.tags.items() if (tag := tag_of(key, text)) is not None]
+
+
+def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> None:
+    line = row.n if row.line is None else row.line
+    run.expected.line(row.n, line)
+    if line > run.line:
+        run.sdk.log(data(), step=line, commit=True)
+        run.line = line
+
+
+def _points(run: WandbRun, row: Row) -> None:
+    step = row.step or 0
+    old = run.outdated(row.values, step, row.time_ms)
+    if run.spec.external:
+        _give_axes(run, row)
+    _line(run, row, lambda: {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
+    for key in old:
+        run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
+
+
+def _give_axes(run: WandbRun, row: Row) -> None:
+    """In another program's run, an axis for all metrics would take over its own charts."""
+    for key in row.values.keys() - run.axes:
+        run.sdk.define_metric(key, step_metric=run.axis)
+        run.axes.add(key)
+
+
+def scalar(text: str) -> Any:
+    """A param's text as JSON, if it is a number, true, false or null as JSON writes them; else the text itself."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, str | list | dict) or value in (float("inf"), float("-inf")):
+        return text
+    return value
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _param(run: WandbRun, row: Row) -> None:
+    key, value = row.key or "", scalar(row.text or "")
+    run.sdk.config.update({key: value}, allow_val_change=True)
+    run.expected.other(row.n, "config", key, value)
+
+
+def tag_of(key: str, text: str) -> str | None:
+    """A tag as W&B has it; None when it is too long for that."""
+    tag = f"{key}={text}" if text else key
+    return tag if len(tag) <= MAX_TAG and tag.isprintable() and tag == tag.strip() else None
+
+
+def _tag(run: WandbRun, row: Row) -> None:
+    key, text = row.key or "", row.text or ""
+    tag, before = tag_of(key, text), run.tags.get(key)
+    run.tags[key] = text
+    if before is not None and before != text:
+        run.expected.others.pop(("tag", tag_of(key, before) or ""), None)
+    if tag is None:
+        _summarise(run, row.n, LONG_TAG + key, text)
+    else:
+        run.expected.others.pop(("no tag", tag), None)
+        run.expected.other(row.n, "tag", tag)
+        if before is not None and tag_of(key, before) is None:
+            _summarise(run, row.n, LONG_TAG + key, None)
+
+
+def _delete_tag(run: WandbRun, row: Row) -> None:
+    key = row.key or ""
+    before = run.tags.pop(key, None)
+    if before is None:
+        return
+    tag = tag_of(key, before)
+    if tag is None:
+        _summarise(run, row.n, LONG_TAG + key, None)
+    else:
+        run.expected.other(row.n, "no tag", tag)
+        run.expected.others.pop(("tag", tag), None)
+
+
+def _summary(run: WandbRun, row: Row) -> None:
+    _summarise(run, row.n, row.key or "", json.loads(row.text or "null"))
+
+
+def _summarise(run: WandbRun, n: int, key: str, value: Any) -> None:
+    run.sdk.summary[key] = value
+    run.expected.other(n, "summary", key, value)
+
+
+def _define(run: WandbRun, row: Row) -> None:
+    """A direction is nothing that W&B keeps: it says what is written into the summary when the run ends."""
+    axis = json.loads(row.text or "{}").get("step_metric")
+    if axis:
+        run.sdk.define_metric(row.key or "", step_metric=axis)
+
+
+def _status(run: WandbRun, row: Row) -> None:
+    """The end is told to the SDK when everything before it has arrived."""
+    status = Status(row.text or "")
+    if status is Status.RUNNING:
+        run.ending = None
+        _summarise(run, row.n, STATUS, str(status))
+        return
+    run.ending = status
+    for key, stats in row.stats.items():
+        _stats(run, key, stats)
+    _summarise(run, row.n, STATUS, str(status))
+    _summarise(run, row.n, END, row.time_ms)
+
+
+def _stats(run: WandbRun, key: str, stats: MetricStats) -> None:
+    if stats.count:
+        run.sdk.summary[key] = stats.last
+    best = getattr(stats, BEST[stats.mode]) if stats.mode in BEST else None
+    if best is not None:
+        run.sdk.summary[f"{key}.{stats.mode}"] = best
+
+
+def _file(run: WandbRun, row: Row) -> None:
+    for path in media.files(run, row):
+        run.expected.other(row.n, "file", path)
+    for file in row.files:
+        if file.uri is not None:
+            _summarise(run, row.n, f"trk/references/{file.path}", file.uri)
+
+
+def _artifact(run: WandbRun, row: Row) -> None:
+    logged = media.artifact(run, row)
+    run.expected.other(row.n, "artifact", f"{row.key}:{row.n}", logged)
+
+
+_OTHERS: dict[Kind, Callable[[WandbRun, Row], None]] = {
+    Kind.PARAM: _param,
+    Kind.TAG: _tag,
+    Kind.DELETE_TAG: _delete_tag,
+    Kind.SUMMARY: _summary,
+    Kind.DEFINE: _define,
+    Kind.STATUS: _status,
+    Kind.TEXT: _file,
+    Kind.DICT: _file,
+    Kind.FILE: _file,
+    Kind.ARTIFACT: _artifact,
+}

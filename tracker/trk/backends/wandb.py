@@ -1,0 +1,217 @@
+"""Delivery to Weights & Biases by the official SDK, and W&B as a source.
+
+Handed over is not delivered: the SDK acknowledges nothing, and its core process may be killed. A row counts as
+delivered when the server shows it. Offline, a run is written in one piece when it has ended, or when somebody asks for
+it: an earlier folder of the run is replaced.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.util import find_spec
+from typing import Any
+
+from trk.backends import _wandb_sdk as sdk
+from trk.backends import _wandb_write as write
+from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun
+from trk.backends._wandb_server import Server
+from trk.backends.base import Limits
+from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
+from trk.records import Kind, RemoteRun, Row, RunSpec
+
+STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it
+CHECK_S = 15.0  # after the SDK has finished a run, the server shows all of it in this time
+CHECK_AGAIN_S = 0.2
+
+
+class WandbBackend:
+    """W&B, at `target["base_url"]`, as `target["entity"]`; `target["mode"]` is online or offline.
+
+    `target["dir"]` is the folder in which the SDK makes its folder `wandb`; `target["project"]` the project, by default
+    the run's experiment; `target["group"]` the run's group. The key comes from the environment or `wandb login`.
+    """
+
+    name = "wandb"
+    limits = Limits(metrics=50_000, params=1000, tags=1000, files=100, bytes=8_000_000, lines=True)
+
+    @classmethod
+    def missing(cls, target: Mapping[str, Any]) -> str | None:
+        """The pip requirement that is missing."""
+        found = find_spec("wandb")
+        return None if found is not None and found.origin is not None else "trk-ml[wandb]"
+
+    def __init__(self, target: Mapping[str, Any]) -> None:
+        self._target = target
+        self._offline = target.get("mode") == "offline"
+        self._server = Server(target)
+        self._runs: dict[str, WandbRun] = {}
+        self._specs: dict[str, RunSpec] = {}
+        self._whole: dict[str, int] = {}  # runs that were written in one piece, and up to which row
+
+    def open(self, run: RunSpec) -> RemoteRun:
+        """Go on with the run where the server has it, or make it. Offline, nothing is written before there are rows."""
+        self._specs[run.run_id] = run
+        known = self._runs.get(run.run_id)
+        if self._offline:
+            if known is not None:
+                self._drop(known)
+            self._whole.pop(run.run_id, None)
+            return RemoteRun(run.run_id, run.run_id)
+        if known is None or known.life != sdk.deaths():
+            known = self._started(run)
+        known.expected = type(known.expected)()  # everything since the cursor is handed over again
+        return RemoteRun(run.run_id, self._path(known), self._url(known))
+
+    def holds(self, row: Row) -> bool:
+        """Everything but the return of a run that was deleted."""
+        return row.kind is not Kind.RESTORE
+
+    def deliver(self, run: RemoteRun, rows: Sequence[Row]) -> None:
+        """Hand rows over to the SDK."""
+        if rows[0].kind is Kind.DELETE:
+            self._delete(run)
+            return
+        found = self._running(run)
+        if found.ending is not None and not self._offline:
+            self._finish(found, rows[0].n - 1)  # it goes on after its end
+            found = self._running(run)
+        if not found.expected:
+            found.waits()
+        with sdk.calling(self._server.name):
+            write.take(found, rows)
+        if self._offline:
+            self._whole[run.run_id] = rows[-1].n
+
+    def finish(self, run: RemoteRun) -> None:
+        """Offline: that was all; what was written of the run before is replaced."""
+        known = self._runs.get(run.run_id)
+        if known is None:
+            return
+        status = known.ending
+        with sdk.calling(self._server.name):
+            known.sdk.finish(exit_code=EXIT_CODES[status] if status is not None else 0)
+        self._drop(known, finished=True)
+
+    def confirm(self, run: RemoteRun, n: int) -> int:
+        """Up to which row the server shows everything. Raises BackendLost when that comes no further."""
+        known = self._runs.get(run.run_id)
+        if self._offline:
+            return 0 if known is not None else min(n, self._whole.get(run.run_id, 0))
+        if known is None:
+            return n
+        if known.life != sdk.deaths():
+            self._runs.pop(run.run_id, None)
+            raise BackendLost(f"{self._server.name}: the SDK's core process died")
+        if known.ending is not None:
+            self._finish(known, n)
+            return n
+        if time.monotonic() >= known.due:
+            known.looked(self._met(known, n))
+            if time.monotonic() - known.came_on > STALLED_S and known.confirmed < n:
+                self._drop(known)
+                raise BackendLost(f"{self._server.name}: nothing new was seen there for {STALLED_S:.0f} s")
+        return min(n, known.confirmed)
+
+    def close(self) -> None:
+        """Let go of the runs: what was not confirmed is handed over again by the next deliverer."""
+        for known in list(self._runs.values()):
+            self._drop(known)
+
+    # -- runs in the SDK ----------------------------------------------------------------------------------------------
+
+    def _running(self, run: RemoteRun) -> WandbRun:
+        known = self._runs.get(run.run_id)
+        if known is not None and known.life == sdk.deaths():
+            return known
+        if known is not None:
+            del self._runs[run.run_id]
+            raise BackendLost(f"{self._server.name}: the SDK's core process died")
+        return self._started(self._specs.get(run.run_id) or self._spec(run))
+
+    def _spec(self, run: RemoteRun) -> RunSpec:
+        """A run that was opened by another instance: what it is called and where it lies is known there."""
+        *_, project, remote_id = run.remote_id.split("/")
+        state = self._server.state(run.remote_id)
+        start_ms = int(datetime.fromisoformat(state.run.created_at).timestamp() * 1000)
+        return RunSpec(remote_id, "", project, start_ms, remote_id=run.remote_id)
+
+    def _started(self, spec: RunSpec) -> WandbRun:
+        if self._offline:
+            sdk.remove(sdk.offline_folders(self._target, spec.run_id))
+        elif spec.remote_id is not None:
+            self._server.state(spec.remote_id)  # of one that was deleted the SDK would try for long
+        life = sdk.deaths()
+        made = sdk.started(spec, self._target, self._server.name)
+        known = WandbRun(spec, made, life)
+        self._runs[spec.run_id] = known
+        sdk.opened(known)
+        with sdk.calling(self._server.name):
+            if not spec.external:
+                made.define_metric(known.axis, hidden=known.axis == STEP)
+                made.define_metric(f"{spec.key_prefix}*", step_metric=known.axis)
+        if not self._offline and made.resumed:
+            self._go_on(known)
+        elif spec.parent_remote_id is not None:
+            made.summary["trk/parent"] = spec.parent_remote_id
+        return known
+
+    def _go_on(self, known: WandbRun) -> None:
+        """From what the server has."""
+        state = self._server.state(self._path(known))
+        known.line = state.last_line
+        for tag in state.tags:
+            key, _, text = tag.partition("=")
+            known.tags[key] = text
+        for name, text in state.summary.items():
+            if name.startswith(write.LONG_TAG) and text is not None:
+                known.tags[name.removeprefix(write.LONG_TAG)] = str(text)
+
+    def _finish(self, known: WandbRun, n: int) -> None:
+        """Tell the SDK how the run ended, and see that the server shows all of it."""
+        assert known.ending is not None
+        self._drop(known, finished=True)
+        try:
+            with sdk.calling(self._server.name):
+                known.sdk.finish(exit_code=EXIT_CODES[known.ending])
+        except BackendUnavailable as error:
+            raise BackendLost(error.message) from error
+        until = time.monotonic() + CHECK_S
+        while self._met(known, n) < n:
+            if time.monotonic() >= until:
+                raise BackendLost(f"{self._server.name}: the run was finished, and the server does not show all of it")
+            time.sleep(CHECK_AGAIN_S)
+
+    def _met(self, known: WandbRun, n: int) -> int:
+        """Up to which row the server shows everything now."""
+        state = self._server.state(self._path(known))
+        if state.tags and known.expected.names("no tag") and not write.tags(known):
+            state.untag()
+        return state.met(known, n)
+
+    def _drop(self, known: WandbRun, finished: bool = False) -> None:
+        """Let go of a run; one that is not finished goes on elsewhere, or later."""
+        self._runs.pop(known.spec.run_id, None)
+        sdk.closed(known)
+        if known.life == sdk.deaths() and not finished:
+            known.let_go()
+
+    def _delete(self, run: RemoteRun) -> None:
+        if (known := self._runs.get(run.run_id)) is not None:
+            self._drop(known)
+        if self._offline:
+            sdk.remove(sdk.offline_folders(self._target, run.run_id))
+            return
+        try:
+            there = self._server.state(run.remote_id).run
+        except BackendRunGone:
+            return
+        with sdk.calling(self._server.name):
+            there.delete()
+
+    def _path(self, known: WandbRun) -> str:
+        return f"{known.sdk.entity}/{known.sdk.project}/{known.sdk.id}"
+
+    def _url(self, known: WandbRun) -> str | None:
+        return str(known.sdk.url) if known.sdk.url else None
