@@ -59,10 +59,14 @@ def test_a_server_that_fails_gets_everything_once_when_it_is_well_again(
 ) -> None:
     run = some_run()
     proxy.turn(fault)
-    began = time.monotonic()
-    trk.sync(run.id, timeout=0.5)
-    assert time.monotonic() - began < 3
-    assert proxy.did[fault] >= 1
+
+    def was_tried() -> bool:
+        """MLflow's import alone may take longer than this, the first time."""
+        trk.sync(run.id, timeout=0.5)
+        told = state(run.id).last_error or ""
+        return "refused" in told if fault == "refuse" else proxy.did[fault] > 0 and told != ""
+
+    helpers.until(was_tried, seconds=60)
     found = state(run.id)
     assert (found.delivered, found.pending, found.rejected) == (0, found.logged, 0)
     assert found.last_error
