@@ -67,6 +67,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(session, "_journals", {})
     monkeypatch.setattr(tracker, "_mine", [])
+    monkeypatch.setattr(tracker, "_served", [])
     token = current.set(())
     yield
     current.reset(token)
