@@ -74,6 +74,8 @@ class WandbRun:
     line: int = -1
     tags: dict[str, str] = field(default_factory=dict)
     last: dict[str, Point] = field(default_factory=dict)
+    firsts: dict[str, str] = field(default_factory=dict)  # of summary values that are no numbers, the first text
+    said: set[str] = field(default_factory=set)  # what stands in the summary of such values' texts
     axes: set[str] = field(default_factory=set)  # metrics of another program's run that were given an axis
     expected: Expected = field(default_factory=Expected)
     ending: Status | None = None

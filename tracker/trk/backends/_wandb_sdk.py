@@ -102,7 +102,7 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
     if not offline and not keys.has_key(base_url(target)):
         raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
     if not offline:
-        _probe(base_url(target), what)
+        probe(base_url(target), what)
     with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
         return wandb.init(
             entity=target.get("entity"),
@@ -132,7 +132,7 @@ def closed(run: WandbRun) -> None:
             del _open[run.spec.run_id]
 
 
-def _probe(url: str, what: str) -> None:
+def probe(url: str, what: str) -> None:
     """Raise BackendUnavailable when a server does not answer: the SDK would try for long, and keep the run's id."""
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen
