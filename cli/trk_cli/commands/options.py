@@ -21,7 +21,7 @@ Format = Annotated[
 ]
 Field = Annotated[str | None, typer.Option("--field", metavar="PATH", help="Print one bare value, as params.lr.")]
 Source = Annotated[
-    str | None, typer.Option("--source", metavar="SOURCE", help="Where to read: local, mlflow; else as configured.")
+    str | None, typer.Option("--source", metavar="SOURCE", help="Where to read: local, mlflow, wandb.")
 ]
 Experiment = Annotated[str | None, typer.Option("-e", "--experiment", metavar="NAME", help="The experiment.")]
 Filter = Annotated[

@@ -29,19 +29,23 @@ _PASSING = ("run_table", "wandb-history", "job", "code")  # types of artifacts t
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What lies at a path: a run's file (of a table with the columns that are JSON), or an artifact's entry."""
+    """What lies at a path: a run's file (of a table with the columns that are JSON), or an artifact and its part."""
 
     record: ArtifactRecord
     file: Any = None
-    entry: Any = None
+    entry: tuple[Any, str] | None = None
     nested: frozenset[int] | None = None
 
-    def save(self, here: Path) -> Path:
-        """Write the bytes into a folder; returns where."""
-        if self.file is not None:
-            self.file.download(root=str(here), replace=True).close()
-            return here / str(self.file.name)
-        return Path(self.entry.download(root=str(here), skip_cache=True))
+    def save(self, here: Path) -> Path | None:
+        """Write the bytes into a folder; returns where, None when they are there no more."""
+        file = self.file
+        if self.entry is not None:
+            artifact, inner = self.entry
+            file = next(iter(artifact.files(names=[inner], per_page=1)), None)
+            if file is None:
+                return None
+        file.download(root=str(here), replace=True).close()
+        return here / str(file.name)
 
 
 class Artifacts:
@@ -76,6 +80,8 @@ class Artifacts:
             with tempfile.TemporaryDirectory(prefix=".trk-", dir=target.parent) as here:
                 with as_source(), sdk.calling("W&B"):
                     local = kept.save(Path(here))
+                if local is None:
+                    raise NotFound(f"there is no {shown(path)} in this run any more", hint="trk artifacts ls")
                 if kept.nested is not None:
                     local = _as_table(local, path, kept.nested)
                 local.replace(target)
@@ -203,4 +209,4 @@ def _entries(run_id: str, artifact: Any, top: str, name: str, type_: str) -> Ite
             record = ArtifactRecord(
                 run_id, path, "artifact", name, entry.size, type=type_, version=number, uri=entry.ref
             )
-            yield Kept(record, entry=entry)
+            yield Kept(record, entry=(artifact, inner))

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from trk import backends, config, session
 from trk.backends import bounded
-from trk.backends.base import ArtifactBackend, SearchableBackend
+from trk.backends.base import ArtifactBackend, SearchableBackend, goes_whole
 from trk.daemon import client as daemon
 from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable, UsageError
 from trk.journal import cursors, files, lifecycle, read
@@ -260,8 +260,17 @@ class BackendSource:
     def get(self, named: str) -> RunRecord | None:
         """The run with this trk id, or with this id at the backend."""
         theirs = {run_id: remote_id for remote_id, run_id in self._attached.items()}
-        record = self._backend.get(theirs.get(named, named.removeprefix(f"{self.name}:")))
+        record = self._delivered(named) or self._backend.get(theirs.get(named, named.removeprefix(f"{self.name}:")))
         return None if record is None else self._with_deliveries(record)
+
+    def _delivered(self, run_id: str) -> RunRecord | None:
+        """A run of this journal, by the id that it was delivered to: a backend finds that in one step."""
+        run = read.run_key(self._journal, run_id) if self._journal is not None else None
+        if self._journal is None or run is None:
+            return None
+        state = read.deliveries_of(self._journal, [run]).get(run, {}).get(self.name)
+        record = self._backend.get(f"{self.name}:{state.run_id}") if state is not None and state.run_id else None
+        return record if record is not None and record.run_id == run_id else None
 
     def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
         """The points of a metric by (step, time, value)."""
@@ -361,7 +370,9 @@ def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
     resolved = config.resolve(folder, source=named)
     for warning in resolved.warnings:
         warn(warning)
-    chosen = resolved.get("source") or next((n for n in resolved.get("backends") if _searchable(n)), LOCAL)
+    chosen = resolved.get("source") or next(
+        (n for n in resolved.get("backends") if _searchable(n) and not goes_whole(config.target(n, resolved))), LOCAL
+    )
     if chosen == LOCAL:
         return LocalSource(journal)
     backends.check_known(chosen)
@@ -412,7 +423,7 @@ def find(source: Source, named: str) -> RunRecord:
     journal = session.existing_journal(session.find_folder())
     run_id = named
     # A backend finds a run by its own id in one step.
-    own = named.startswith(HANDLES) and source.name != LOCAL
+    own = named.startswith(HANDLES) and named.startswith(f"{source.name}:")
     if journal is not None:
         run_id = _known_id(journal, named, own)
         # Of another program's run the attachment alone is deleted: at its backend it is as it was.
