@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,15 +90,18 @@ def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) 
     return attached
 
 
-def parted(named: str) -> tuple[str, str]:
-    """(backend, the backend's own id) of a handle. Raises UsageError."""
+def parted(named: str, backends: Sequence[str] = ("mlflow",)) -> tuple[str, str]:
+    """(backend, the backend's own id) of a handle of one of these backends. Raises UsageError."""
     backend, _, remote_id = named.partition(":")
-    if backend != "mlflow":
+    if backend not in backends:
         raise UsageError(
             f"{rules.shown(named)}: of runs that trk did not make, those of mlflow alone can be reached",
             hint="mlflow:<id>",
         )
-    if not (remote_id.isascii() and remote_id.isalnum()):
+    if backend == "wandb":
+        if remote_id.count("/") != 2 or not all(remote_id.split("/")):
+            raise UsageError(f"{rules.shown(named)} is not wandb:<entity>/<project>/<run id>", hint="trk ls -q")
+    elif not (remote_id.isascii() and remote_id.isalnum()):
         raise UsageError(f"{rules.shown(named)} is not mlflow:<run id>", hint="trk ls --source mlflow lists them")
     return backend, remote_id
 

@@ -67,7 +67,12 @@ class WandbBackend:
             self._whole.pop(run.run_id, None)
             return RemoteRun(run.run_id, run.run_id)
         if known is None or known.life != sdk.deaths():
-            known = self._started(run)
+            try:
+                known = self._started(run)
+            except BackendRunGone:
+                if not run.deleted or run.remote_id is None:
+                    raise
+                return RemoteRun(run.run_id, run.remote_id)
         known.expected = type(known.expected)()  # everything since the cursor is handed over again
         return RemoteRun(run.run_id, self._path(known), self._url(known))
 
