@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from trk import backends, config, session
@@ -20,31 +20,16 @@ from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
 from trk.media.table_cells import count
 from trk.query.filters import Filter
+from trk.query.scores import Score as Score
+from trk.query.scores import score
 from trk.records import ArtifactRecord, MetricPoint, RunRecord
-from trk.rules import check_text, is_ranked, shown
+from trk.rules import check_text, shown
 
 LOCAL = "local"
 HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
 
 Warn = Callable[[str], None]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What ranking needs of one run: the last value, and the extremes over the finite values with their steps.
-
-    `key` is the source's own handle of the run. `last_step` is None where the source does not tell it cheaply.
-    """
-
-    key: Any
-    run_id: str
-    experiment: str
-    start_ms: int
-    last: float
-    last_step: int | None
-    low: tuple[float, int] | None
-    high: tuple[float, int] | None
 
 
 class Source(Protocol):
@@ -295,7 +280,7 @@ class BackendSource:
                 histories = list(pool.map(lambda record: self.history(record, metric), having))
         else:
             histories = [[] for _ in having]
-        scores = [_score(record, metric, points) for record, points in zip(having, histories, strict=True)]
+        scores = [score(record, metric, points) for record, points in zip(having, histories, strict=True)]
         return scores, len(records) - len(having)
 
     def scored(self, score: Score) -> RunRecord:
@@ -333,22 +318,6 @@ class BackendSource:
     def metric_names(self, experiment: str | None) -> Sequence[str]:
         """Every metric that some run has."""
         return sorted({name for record in self._backend.search(experiment, None) for name in record.metrics})
-
-
-def _score(record: RunRecord, metric: str, points: Sequence[MetricPoint]) -> Score:
-    ranked = [point for point in points if is_ranked(point.value)]
-    low = min(ranked, key=lambda point: (point.value, point.step), default=None)
-    high = min(ranked, key=lambda point: (-point.value, point.step), default=None)
-    return Score(
-        record,
-        record.run_id,
-        record.experiment,
-        round(record.start_time.timestamp() * 1000) if record.start_time is not None else 0,
-        record.metrics[metric],
-        points[-1].step if points else None,
-        None if low is None else (low.value, low.step),
-        None if high is None else (high.value, high.step),
-    )
 
 
 def within(source: Source, deadline: float, ask: Callable[[], T]) -> T:
