@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 import trk
+from cli.terminals import Terminal
+from helpers import COMMAND, child_environment
 from servers.mlflow_server import closed_port
 from servers.wandb_server import WandbServer
 from trk.backends.wandb import WandbBackend
@@ -153,6 +155,39 @@ def test_what_is_deleted_there_is_gone_and_that_has_to_be_confirmed(call: Any, s
     assert back.code == 0
     assert f"trk: warning: W&B can't restore: what was deleted there is gone; {run.id} is in the" in back.err
     assert call("ls", "--source", "local", "-q").out == f"{run.id}\n"
+
+
+def test_deleting_there_is_asked_about_on_a_terminal(server: WandbServer, project: Path) -> None:
+    with trk.start("one", experiment="asked") as run:
+        run.log_metric("f1", 0.5)
+    for answer in ("n", "y"):
+        terminal = Terminal([*COMMAND, "delete", "one"], child_environment(COLUMNS="200"), project)
+        try:
+            terminal.read_until(lambda terminal=terminal: "[y/N] " in terminal.shown)
+            assert f"W&B can't restore: run one ({run.id}) will be gone there for good." in terminal.shown
+            terminal.type(f"{answer}\n")
+            said = {"n": "nothing was deleted\r\n", "y": "wandb: deleted\r\n"}[answer]
+            terminal.read_until(lambda terminal=terminal, said=said: said in terminal.shown)
+        finally:
+            terminal.close()
+        assert server.run("tester", "asked", run.id).deleted == (answer == "y")
+
+
+def test_a_project_for_many_experiments_and_an_axis_that_is_no_metric(
+    call: Any, monkeypatch: pytest.MonkeyPatch, server: WandbServer
+) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "all")
+    with trk.start("mother", experiment="first", step_metric="epoch") as mother:
+        mother.log_metric("loss", 0.5, step=7)
+        with trk.start("child", experiment="second", step_metric="epoch", nested=True) as child:
+            child.log_metrics({"loss": 0.25, "epoch": 3}, step=9)
+    source = sources.choose("wandb", timeout=30, warn=print)
+    local = sources.choose("local", timeout=1, warn=print)
+    for run, name in ((mother, "first"), (child, "second")):
+        assert server.run("tester", "all", run.id).id == run.id
+        assert [told(one) for one in source.search(name, None)] == [told(local.get(run.id))]
+    assert json.loads(call("verify", "--json").out)["ok"]
+    assert {record.run_id for record in source.search(None, None)} >= {mother.id, child.id}
 
 
 def test_a_deletion_that_was_taken_back_before_it_was_told_deletes_nothing(call: Any, server: WandbServer) -> None:
