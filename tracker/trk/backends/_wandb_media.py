@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,6 +38,14 @@ def line(run: WandbRun, row: Row) -> dict[str, Any]:
         for path in files(run, row):
             run.expected.other(row.n, "file", path)
     return data
+
+
+def places(run: WandbRun, logged: Mapping[str, Any]) -> Iterator[str]:
+    """Where the SDK has put what a line shows among the run's files."""
+    for value in logged.values():
+        here = getattr(value, "_path", None)
+        if here is not None and Path(here).is_relative_to(run.sdk.dir):
+            yield Path(here).relative_to(run.sdk.dir).as_posix()
 
 
 def _told(row: Row) -> str:

@@ -72,8 +72,11 @@ def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> Non
     line = row.n if row.line is None else row.line
     run.expected.line(row.n, line)
     if line > run.line:
-        run.sdk.log(data(), step=line, commit=True)
+        given = data()
+        run.sdk.log(given, step=line, commit=True)
         run.line = line
+        for path in media.places(run, given):
+            run.expected.other(row.n, "file", path)
 
 
 def _points(run: WandbRun, row: Row) -> None:
