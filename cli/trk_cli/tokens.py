@@ -24,7 +24,7 @@ VERBS = {
     "resume": "--json -q/--quiet",
     "end": "--run= --status= --failed --exit-code= --timeout= --no-wait --strict --json -q/--quiet",
     "status": "--run= " + _SHOW,
-    "delete": "--timeout= --no-wait --strict --json -q/--quiet",
+    "delete": "--timeout= --no-wait --yes --strict --json -q/--quiet",
     "restore": "--timeout= --no-wait --strict --json -q/--quiet",
     "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
     "gc": "--older-than= --dry-run --json -q/--quiet",

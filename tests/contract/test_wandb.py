@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
 
-OWN = ("_step", "_timestamp", "_runtime", "trk/step")
+OWN = ("_step", "_timestamp", "_runtime", "trk/step", "trk/file")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,7 @@ def _is_at(key: str, step: int | None, media: str, path: str) -> bool:
 
 class TestOnline(BackendContract):
     keeps_modes = False
+    restores = False
 
     @pytest.fixture(autouse=True)
     def _target(self, server: WandbServer, tmp_path: Path) -> None:

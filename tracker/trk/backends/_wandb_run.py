@@ -81,6 +81,8 @@ class WandbRun:
     seen: int = 0  # in another program's run: the server's step up to which its history was looked through,
     there: int = -1  # and the last of trk's lines in it
     last: dict[str, Point] = field(default_factory=dict)
+    firsts: dict[str, str] = field(default_factory=dict)  # of summary values that are no numbers, the first text
+    said: set[str] = field(default_factory=set)  # what stands in the summary of such values' texts
     axes: set[str] = field(default_factory=set)  # metrics of another program's run that were given an axis
     expected: Expected = field(default_factory=Expected)
     ending: Status | None = None

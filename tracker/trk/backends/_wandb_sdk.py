@@ -146,7 +146,7 @@ def _check(target: Mapping[str, Any], what: str) -> None:
     """Raise BackendNeedsUser when there is no key, BackendUnavailable when the server does not answer."""
     if not keys.has_key(base_url(target)):
         raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
-    _probe(base_url(target), what)
+    probe(base_url(target), what)
 
 
 def opened(run: WandbRun) -> None:
@@ -162,7 +162,7 @@ def closed(run: WandbRun) -> None:
             del _open[run.spec.run_id]
 
 
-def _probe(url: str, what: str) -> None:
+def probe(url: str, what: str) -> None:
     """Raise BackendUnavailable when a server does not answer: the SDK would try for long, and keep the run's id."""
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen

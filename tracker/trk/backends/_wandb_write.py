@@ -2,7 +2,7 @@
 
 A row of points is a line of the history: its place among the lines is `_step`, so that user steps may come in any order
 and a line that comes again is known; the user's step is the metric `trk/step`. Params are the config, tags are W&B's
-tags `key=value`, and what has no place of its own stands in the summary under `trk/`.
+tags `key=value`, and what has no place of its own stands in the summary under `trk/` (`_wandb_texts`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,41 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trk.backends import _wandb_media as media
-from trk.backends._wandb_run import END, LINE, STATUS, WandbRun
+from trk.backends._wandb_run import END, LINE, STATUS, STEP, WandbRun
+from trk.backends._wandb_texts import (
+    ARTIFACTS,
+    AXIS,
+    EXPERIMENT,
+    LONG_TAG,
+    PARAMS,
+    PARENT,
+    REFERENCES,
+    START,
+    SUMMARIES,
+    scalar,
+    shown,
+    summary_text,
+    text_of,
+)
 from trk.records import LINES, Kind, MetricStats, Row, Status
 
 MAX_TAG = 64  # characters of one of W&B's tags
-LONG_TAG = "trk/tags/"  # in the summary: a tag that is longer
 BEST = {"min": "low", "max": "high"}
+
+
+def begin(run: WandbRun, target: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Write what is known of a run when it begins, unless it is `there`, in the summary, already."""
+    spec = run.spec
+    project = str(target.get("project") or spec.experiment)
+    said = {
+        START: spec.start_ms,
+        PARENT: spec.parent_remote_id,
+        EXPERIMENT: spec.experiment if project != spec.experiment else None,
+        AXIS: spec.step_metric,
+    }
+    for key, value in said.items():
+        if value is not None and key not in there:
+            run.sdk.summary[key] = value
 
 
 def take(run: WandbRun, rows: Sequence[Row]) -> None:
@@ -44,11 +73,14 @@ def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> Non
     run.expected.line(row.n, line)
     if line <= run.line:
         return
+    given = data()
     if run.spec.external:  # in shared mode the server numbers the lines, of all who log
-        run.sdk.log({**data(), LINE: line}, commit=True)
+        run.sdk.log({**given, LINE: line}, commit=True)
     else:
-        run.sdk.log(data(), step=line, commit=True)
+        run.sdk.log(given, step=line, commit=True)
     run.line = line
+    for path in media.places(run, given):
+        run.expected.other(row.n, "file", path)
 
 
 def _points(run: WandbRun, row: Row) -> None:
@@ -56,8 +88,12 @@ def _points(run: WandbRun, row: Row) -> None:
     old = run.outdated(row.values, step, row.time_ms)
     if run.spec.external:
         _give_axes(run, row)
-    _line(run, row, lambda: {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
-    for key in old if not run.spec.external else ():
+    _line(run, row, lambda: {run.axis: step, **row.values, STEP: step, "_timestamp": row.time_ms / 1000})
+    if run.spec.external:
+        return
+    if run.axis in row.values and run.axis != STEP:
+        run.sdk.summary[AXIS] = None  # it is a metric, too
+    for key in old:
         run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
 
 
@@ -68,23 +104,11 @@ def _give_axes(run: WandbRun, row: Row) -> None:
         run.axes.add(key)
 
 
-def scalar(text: str) -> Any:
-    """A param's text as JSON, if it is a number, true, false or null as JSON writes them; else the text itself."""
-    try:
-        value = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(value, str | list | dict) or value in (float("inf"), float("-inf")):
-        return text
-    return value
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(text)
-
-
 def _param(run: WandbRun, row: Row) -> None:
-    _config(run, row.n, row.key or "", scalar(row.text or ""))
+    key, value = row.key or "", scalar(row.text or "")
+    _config(run, row.n, key, value)
+    if text_of(value) != row.text:
+        _summarise(run, row.n, PARAMS + key, row.text)
 
 
 def _config(run: WandbRun, n: int, key: str, value: Any) -> None:
@@ -127,8 +151,17 @@ def _delete_tag(run: WandbRun, row: Row) -> None:
 
 
 def _summary(run: WandbRun, row: Row) -> None:
-    name = f"summary/{row.key}" if run.spec.external else row.key or ""
-    _summarise(run, row.n, name, json.loads(row.text or "null"))
+    """A value, and its texts where they can't be told from it: the first is the param's, the latest the tag's."""
+    key, value = row.key or "", json.loads(row.text or "null")
+    if run.spec.external:
+        _config(run, row.n, f"summary/{key}", value)
+        return
+    _summarise(run, row.n, key, value)
+    text = shown(row.text or "null")
+    texts = [run.firsts.setdefault(key, text), text]
+    if SUMMARIES + key in run.said or any(summary_text(value) != one for one in texts):
+        run.said.add(SUMMARIES + key)
+        _summarise(run, row.n, SUMMARIES + key, texts)
 
 
 def _summarise(run: WandbRun, n: int, key: str, value: Any) -> None:
@@ -173,12 +206,13 @@ def _file(run: WandbRun, row: Row) -> None:
         run.expected.other(row.n, "file", path)
     for file in row.files:
         if file.uri is not None:
-            _summarise(run, row.n, f"trk/references/{file.path}", file.uri)
+            _summarise(run, row.n, REFERENCES + file.path, file.uri)
 
 
 def _artifact(run: WandbRun, row: Row) -> None:
     logged = media.artifact(run, row)
     run.expected.other(row.n, "artifact", f"{row.key}:{row.n}", logged)
+    _summarise(run, row.n, f"{ARTIFACTS}{row.key}/v{row.version}", row.type or "file")
 
 
 _OTHERS: dict[Kind, Callable[[WandbRun, Row], None]] = {
