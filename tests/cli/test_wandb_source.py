@@ -153,7 +153,7 @@ def test_what_is_deleted_there_is_gone_and_that_has_to_be_confirmed(call: Any, s
     assert server.run("tester", "gone", run.id).deleted
     back = call("restore", "one")
     assert back.code == 0
-    assert f"trk: warning: W&B can't restore: what was deleted there is gone; {run.id} is in the" in back.err
+    assert f"trk: warning: W&B can't restore: what was deleted there is gone; {run.id} is back in the" in back.err
     assert call("ls", "--source", "local", "-q").out == f"{run.id}\n"
 
 

@@ -39,10 +39,10 @@ def begin(run: WandbRun, target: Mapping[str, Any], there: Mapping[str, Any]) ->
     spec = run.spec
     project = str(target.get("project") or spec.experiment)
     said = {
-        START: spec.start_ms,
         PARENT: spec.parent_remote_id,
         EXPERIMENT: spec.experiment if project != spec.experiment else None,
         AXIS: spec.step_metric,
+        START: spec.start_ms,  # last: with it, the others are there
     }
     for key, value in said.items():
         if value is not None and key not in there:
