@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,11 +44,10 @@ def foreign(reader: Reader, run_id: str) -> ForeignRun | None:
 
 def _is_shared(run: Any) -> bool:
     """Whether its owner opened it in shared mode, which the SDK notes among the features that were used."""
-    from wandb.proto.wandb_telemetry_pb2 import Feature
-
+    feature: Any = importlib.import_module("wandb.proto.wandb_telemetry_pb2").Feature
     told = run.rawconfig.get("_wandb")
     used = told.get("t", {}).get("3", ()) if isinstance(told, Mapping) else ()
-    return Feature.DESCRIPTOR.fields_by_name["shared_mode"].number in used
+    return feature.DESCRIPTOR.fields_by_name["shared_mode"].number in used
 
 
 def _ms(moment_: Any) -> int | None:

@@ -42,10 +42,6 @@ class Expected:
         """The names of what is expected of one kind."""
         return [name for of, name in self.others if of == kind]
 
-    def flags(self, there: str, gone: str) -> dict[str, bool]:
-        """The names that are expected of two kinds: to be there, and to be gone."""
-        return dict.fromkeys(self.names(there), True) | dict.fromkeys(self.names(gone), False)
-
     def met(self, last_line: int, shows: Any, n: int) -> int:
         """Up to which row, at most `n`, everything is there, when the last line of the history is this one.
 
@@ -78,6 +74,7 @@ class WandbRun:
     life: int
     line: int = -1
     tags: dict[str, str] = field(default_factory=dict)
+    retags: dict[str, bool] = field(default_factory=dict)  # of another program's run: tags to set or take away
     seen: int = 0  # in another program's run: the server's step up to which its history was looked through,
     there: int = -1  # and the last of trk's lines in it
     last: dict[str, Point] = field(default_factory=dict)

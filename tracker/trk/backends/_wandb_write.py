@@ -23,6 +23,7 @@ from trk.backends._wandb_texts import (
     REFERENCES,
     START,
     SUMMARIES,
+    SUMMARY_TAG,
     scalar,
     shown,
     summary_text,
@@ -57,6 +58,8 @@ def take(run: WandbRun, rows: Sequence[Row]) -> None:
             _points(run, row)
         elif row.kind in LINES:
             _line(run, row, lambda row=row: media.line(run, row))  # type: ignore[misc]
+        elif run.spec.external and row.kind in _TEXTS:
+            _beside(run, row)
         else:
             _OTHERS[row.kind](run, row)
     if run.tags != before and not run.spec.external:
@@ -69,7 +72,7 @@ def tags(run: WandbRun) -> list[str]:
 
 
 def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> None:
-    line = row.n if row.line is None else row.line
+    line = row.n if run.spec.external or row.line is None else row.line
     run.expected.line(row.n, line)
     if line <= run.line:
         return
@@ -104,16 +107,41 @@ def _give_axes(run: WandbRun, row: Row) -> None:
         run.axes.add(key)
 
 
+def _beside(run: WandbRun, row: Row) -> None:
+    """A param, tag or summary value in another program's run.
+
+    Its owner's SDK sends config, tags and summary as it has them, and takes away what others put there. So it stands in
+    the history, where nothing is taken away; and, as long as the owner lets it, where people look for it.
+    """
+    key, text = row.key or "", row.text
+    value = text if row.kind in (Kind.TAG, Kind.DELETE_TAG) else scalar(text or "")
+    if row.kind is Kind.SUMMARY:
+        value = json.loads(text or "null")
+    _line(run, row, lambda: {_TEXTS[row.kind] + key: value, "_timestamp": row.time_ms / 1000})
+    if row.kind is Kind.PARAM:
+        run.sdk.config.update({key: value}, allow_val_change=True)
+    elif row.kind is Kind.SUMMARY:
+        run.sdk.config.update({SUMMARY_TAG + key: value}, allow_val_change=True)
+    else:
+        _retag(run, key, text)
+
+
+def _retag(run: WandbRun, key: str, text: str | None) -> None:
+    """Have another program's tags changed in one: they are sent when the server is asked next."""
+    for one, there in ((run.tags.get(key), False), (text, True)):
+        if one is not None and (tag := tag_of(key, one)) is not None:
+            run.retags[tag] = there
+    run.tags.pop(key, None)
+    if text is not None:
+        run.tags[key] = text
+
+
 def _param(run: WandbRun, row: Row) -> None:
     key, value = row.key or "", scalar(row.text or "")
-    _config(run, row.n, key, value)
+    run.sdk.config.update({key: value}, allow_val_change=True)
+    run.expected.other(row.n, "config", key, value)
     if text_of(value) != row.text:
         _summarise(run, row.n, PARAMS + key, row.text)
-
-
-def _config(run: WandbRun, n: int, key: str, value: Any) -> None:
-    run.sdk.config.update({key: value}, allow_val_change=True)
-    run.expected.other(n, "config", key, value)
 
 
 def tag_of(key: str, text: str) -> str | None:
@@ -153,9 +181,6 @@ def _delete_tag(run: WandbRun, row: Row) -> None:
 def _summary(run: WandbRun, row: Row) -> None:
     """A value, and its texts where they can't be told from it: the first is the param's, the latest the tag's."""
     key, value = row.key or "", json.loads(row.text or "null")
-    if run.spec.external:
-        _config(run, row.n, f"summary/{key}", value)
-        return
     _summarise(run, row.n, key, value)
     text = shown(row.text or "null")
     texts = [run.firsts.setdefault(key, text), text]
@@ -165,9 +190,8 @@ def _summary(run: WandbRun, row: Row) -> None:
 
 
 def _summarise(run: WandbRun, n: int, key: str, value: Any) -> None:
-    if run.spec.external:  # the summary of one who logs takes the place of everybody's
-        _config(run, n, key, value)
-        return
+    if run.spec.external:
+        return  # the summary of one who logs would take the place of everybody's
     run.sdk.summary[key] = value
     run.expected.other(n, "summary", key, value)
 
@@ -215,6 +239,12 @@ def _artifact(run: WandbRun, row: Row) -> None:
     _summarise(run, row.n, f"{ARTIFACTS}{row.key}/v{row.version}", row.type or "file")
 
 
+_TEXTS = {
+    Kind.PARAM: PARAMS,
+    Kind.TAG: LONG_TAG,
+    Kind.DELETE_TAG: LONG_TAG,
+    Kind.SUMMARY: SUMMARIES,
+}
 _OTHERS: dict[Kind, Callable[[WandbRun, Row], None]] = {
     Kind.PARAM: _param,
     Kind.TAG: _tag,

@@ -247,9 +247,12 @@ class WandbBackend:
     def _met(self, known: WandbRun, n: int) -> int:
         """Up to which row the server shows everything now."""
         state = self._server.state(self._path(known))
-        if known.spec.external or not write.tags(known):
-            # The SDK would send another program's tags as they were, and does not send a list that became empty.
-            state.retag(known.expected.flags("tag", "no tag"))
+        if known.retags:
+            state.retag(known.retags)
+            known.retags.clear()
+        if not known.spec.external and not write.tags(known):
+            # The SDK does not send a list that became empty.
+            state.retag(dict.fromkeys(known.expected.names("no tag"), False))
         return state.met(known, n)
 
     def _drop(self, known: WandbRun, finished: bool = False) -> None:
