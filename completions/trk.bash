@@ -152,7 +152,7 @@ _trk_table() {
         others='one:run:'
         ;;
     delete)
-        options='--timeout --no-wait --strict --json --quiet --help'
+        options='--timeout --no-wait --yes --strict --json --quiet --help'
         values='--timeout=none'
         places=('one:ended-run:')
         others='one:ended-run:'
@@ -214,7 +214,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,delivery,exit-codes,json,sessions,storage')
+        places=('one::bundles,delivery,exit-codes,json,sessions,sources,storage')
         ;;
     esac
 }

@@ -258,7 +258,7 @@ complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined,
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
 complete -c trk -n '__trk_in best ls export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x
-complete -c trk -n '__trk_in best ls show history artifacts compare' -l source -d 'Where to read: local, mlflow; else as configured.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in best ls show history artifacts compare' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
@@ -280,6 +280,7 @@ complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as
 complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag look; else that of the runs.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
+complete -c trk -n '__trk_in delete' -l yes -d 'Do not ask, also where a run can\'t be restored (W&B).'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in sync' -l uri -d 'With --to: the runs go there now, from their first row on.' -x
 complete -c trk -n '__trk_in gc' -l older-than -d 'Of runs that ended so long ago: 30d, 12h, 0. Else the setting retention.' -x
@@ -332,4 +333,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions storage'
+complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions sources storage'

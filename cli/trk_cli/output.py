@@ -172,6 +172,20 @@ def _width() -> int:
     return max(20, get_terminal_size((_WIDTH, 24)).columns)
 
 
+def is_asking() -> bool:
+    """Whether a question would be seen and could be answered: stdin and stderr are terminals."""
+    try:
+        return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    except ValueError:  # closed
+        return False
+
+
+def ask(question: str) -> bool:
+    """Ask on stderr; whether the answer is yes. Nothing is no."""
+    _write(sys.stderr, f"{escape(question)} [y/N] ")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def is_terminal() -> bool:
     """Whether stdout is a terminal."""
     try:

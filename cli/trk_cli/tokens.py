@@ -19,12 +19,12 @@ VERBS = {
     "start": "-e/--experiment= -b/--backend=* --tag=* --param=* --description= --nested --parent= --replace "
     "--key-prefix= --step-metric= --capture=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= "
     "--wait --timeout= --shell --json -q/--quiet",
-    "attach": "--timeout= --json -q/--quiet",
+    "attach": "--mlflow= --wandb= --timeout= --json -q/--quiet",
     "detach": "--json -q/--quiet",
     "resume": "--json -q/--quiet",
     "end": "--run= --status= --failed --exit-code= --timeout= --no-wait --strict --json -q/--quiet",
     "status": "--run= " + _SHOW,
-    "delete": "--timeout= --no-wait --strict --json -q/--quiet",
+    "delete": "--timeout= --no-wait --yes --strict --json -q/--quiet",
     "restore": "--timeout= --no-wait --strict --json -q/--quiet",
     "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
     "gc": "--older-than= --dry-run --json -q/--quiet",

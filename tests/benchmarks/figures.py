@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.live import live_delivery
 from benchmarks.tools import MLFLOW, PYTHON, TRK, Result, environment, in_turn, output, peak_mb, project, seconds
 from servers.mlflow_server import MlflowServer
 
@@ -326,6 +327,7 @@ ALL: dict[str, Figure] = {
     "import": import_time,
     "python": log_in_python,
     "delivery": delivery_speed,
+    "live": live_delivery,
     "shells": parallel_shells,
     "size": core_size,
 }

@@ -95,7 +95,7 @@ def test_an_open_run_is_not_deleted_and_nor_are_those_named_beside_it() -> None:
     with pytest.raises(Conflict, match=f"run {running.id} has not ended") as caught:
         trk.delete(first, running)
     assert caught.value.hint == f"trk end --run {running.id}"
-    for other, error in (("nobody", NotFound), ("mlflow:", UsageError), ("wandb:a/b/c", UsageError)):
+    for other, error in (("nobody", NotFound), ("mlflow:", UsageError), ("wandb:a/b", UsageError)):
         with pytest.raises(error):
             trk.delete(first.id, other)
     assert len(trk.search()) == 2

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trk import config, owners, rules, session
 from trk.backends import foreign
 from trk.backends.foreign import ForeignRun
-from trk.errors import BackendError, BackendUnavailable, Conflict, NoActiveRun, NotFound, SourceUnavailable, UsageError
+from trk.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    Conflict,
+    NoActiveRun,
+    NotFound,
+    SourceUnavailable,
+    UsageError,
+)
 from trk.ids import new_run_id
 from trk.journal import lifecycle, write
 from trk.journal.db import Journal
@@ -46,6 +55,8 @@ class Attached:
 def attach(
     run: str | None = None,
     *,
+    mlflow: str | None = None,
+    wandb: str | None = None,
     shell_session: bool = False,
     timeout: float = DEFAULT_TIMEOUT_S,
     warn: Warn = _warn,
@@ -63,14 +74,23 @@ def attach(
     are known; one that can't be reached is warned of, and the run is attached to all the same. `trk.delete` forgets
     it here. Raises SourceUnavailable when mlflow is not installed or denies access.
 
+    `wandb:<entity>/<project>/<id>` is a run at W&B, which its owner must have opened in shared mode
+    (`wandb.init(mode="shared")`): of another one, rows of both may be lost, which is warned of. `mlflow` and `wandb`,
+    ids as in these handles, attach one run here to both.
+
     `delivery` says who delivers what is logged meanwhile, as in `trk.start`.
     """
-    return join(run, shell_session=shell_session, timeout=timeout, warn=warn, delivery=delivery, goes_on=True).run
+    return join(
+        run, mlflow=mlflow, wandb=wandb, shell_session=shell_session, timeout=timeout, warn=warn, delivery=delivery,
+        goes_on=True,
+    ).run  # fmt: skip
 
 
 def join(
     named: str | None,
     *,
+    mlflow: str | None = None,
+    wandb: str | None = None,
     shell_session: bool,
     timeout: float,
     warn: Warn,
@@ -79,40 +99,50 @@ def join(
 ) -> Attached:
     """`attach`, with what there is to tell of it. `goes_on` says that this process is not over in a moment."""
     found = find_journal()
-    if named is None or not named.startswith(HANDLES):
+    handles = _handles(named, mlflow, wandb)
+    if not handles:
         run = need_run(named)
         handle = lifecycle.handle(run.journal, run.id)
         joined = _joined(run, shell_session)
         hand_over(joined, config.resolve(joined.folder, delivery=delivery), goes_on=goes_on)
         return Attached(joined, handle)
-    backend, remote_id = parted(named)
     resolved = config.resolve(session.find_folder(), delivery=delivery)
     for warning in resolved.warnings:
         warn(warning)
-    target = config.target(backend, resolved)
-    known = lifecycle.attached(found[1], backend, config.as_text(target), remote_id) if found is not None else None
+    places = [_Place.of(handle, resolved) for handle in handles]
+    known = _known(found[1], places) if found is not None else None
     if found is not None and known is not None:
         _check_here(found[1], known)  # before anybody is asked
         if not lifecycle.is_external(found[1], known):
             joined = _joined(Run(found[1], found[0], known), shell_session)
             hand_over(joined, resolved, goes_on=goes_on)
             return Attached(joined)
-    there = _asked(backend, target, remote_id, timeout, warn)
-    attached = _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
+    deadline = time.monotonic() + timeout
+    there = [_asked(place, deadline, warn) for place in places]
+    attached = _join_foreign(places, there, known, resolved, shell_session)
     hand_over(attached.run, resolved, goes_on=goes_on)
     return attached
+
+
+def _handles(named: str | None, mlflow: str | None, wandb: str | None) -> list[str]:
+    """The runs of other programs that are meant, as handles; none when it is a run of this journal."""
+    both = [f"{backend}:{one}" for backend, one in (("mlflow", mlflow), ("wandb", wandb)) if one is not None]
+    if named is not None and both:
+        raise UsageError("a run is named in two ways", hint="RUN, or --mlflow ID and --wandb ENTITY/PROJECT/ID")
+    return [named] if named is not None and named.startswith(HANDLES) else both
 
 
 def parted(named: str) -> tuple[str, str]:
     """(backend, the backend's own id) of a handle. Raises UsageError."""
     backend, _, remote_id = named.partition(":")
-    if backend != "mlflow":
-        raise UsageError(
-            f"{rules.shown(named)}: of runs that trk did not make, those of mlflow alone can be reached",
-            hint="mlflow:<id>",
-        )
-    if not (remote_id.isascii() and remote_id.isalnum()):
+    parts = remote_id.split("/")
+    if backend == "mlflow" and not (remote_id.isascii() and remote_id.isalnum()):
         raise UsageError(f"{rules.shown(named)} is not mlflow:<run id>", hint="trk ls --source mlflow lists them")
+    if backend == "wandb" and not (len(parts) == 3 and all(parts) and remote_id.isprintable()):
+        raise UsageError(
+            f"{rules.shown(named)} is not wandb:<entity>/<project>/<run id>",
+            hint="as in the address of the run's page: wandb.ai/<entity>/<project>/runs/<run id>",
+        )
     return backend, remote_id
 
 
@@ -148,45 +178,76 @@ class _Place:
     target: Mapping[str, Any]
     remote_id: str
 
+    @classmethod
+    def of(cls, handle: str, resolved: config.Settings) -> _Place:
+        """What a handle means with these settings. Raises UsageError, ConfigurationError."""
+        backend, remote_id = parted(handle)
+        target = config.target(backend, resolved)
+        if backend == "wandb":
+            if target["mode"] != "online":
+                raise ConfigurationError(f"{handle} can't be attached to offline", hint="unset WANDB_MODE")
+            entity, project, _ = remote_id.split("/")
+            target = {name: value for name, value in target.items() if name != "group"}
+            target |= {"entity": entity, "project": project}
+        return cls(backend, target, remote_id)
+
     @property
     def handle(self) -> str:
         return f"{self.backend}:{self.remote_id}"
 
 
+def _known(journal: Journal, places: Sequence[_Place]) -> str | None:
+    """The run of this journal that is delivered to these. Raises Conflict when it is to some of them alone."""
+    found = [lifecycle.attached(journal, one.backend, config.as_text(one.target), one.remote_id) for one in places]
+    run_id = next((one for one in found if one is not None), None)
+    if run_id is not None and any(one != run_id for one in found):
+        handle = places[found.index(run_id)].handle
+        raise Conflict(f"{handle} alone is attached to here, as run {run_id}", hint=f"trk attach {run_id}")
+    return run_id
+
+
 def _join_foreign(
-    place: _Place, there: ForeignRun | None, known: str | None, resolved: config.Settings, shell_session: bool
+    places: Sequence[_Place],
+    there: Sequence[ForeignRun | None],
+    known: str | None,
+    resolved: config.Settings,
+    shell_session: bool,
 ) -> Attached:
     """The run of another program, `known` here by that id, entered. Raises Conflict when it is deleted there."""
-    if there is not None and there.deleted:
-        hint = f"trk restore {place.handle}" if known is None else "restore it with what deleted it"
-        raise Conflict(f"{place.handle} is deleted at {place.backend}", hint=hint)
+    for place, one in zip(places, there, strict=True):
+        if one is not None and one.deleted:
+            hint = f"trk restore {place.handle}" if known is None else "restore it with what deleted it"
+            raise Conflict(f"{place.handle} is deleted at {place.backend}", hint=hint)
     # Nothing is made, and nothing entered, before the run is known to be one that can be logged into.
     folder, made = session.make_folder()
     journal = session.open_journal(folder)
     if known is not None:
-        if there is not None:
-            lifecycle.caught_up(journal, known, _columns(there, place.handle), there.owned)
+        for place, one in zip(places, there, strict=True):
+            if one is not None:
+                lifecycle.caught_up(journal, known, _columns(one, place.handle), one.owned)
         run = _joined(Run(journal, folder, known), shell_session)
     else:
-        run = _kept(journal, folder, place, there, resolved, shell_session)
-    return Attached(run, place.handle, folder if made else None)
+        run = _kept(journal, folder, places, there, resolved, shell_session)
+    return Attached(run, " and ".join(place.handle for place in places), folder if made else None)
 
 
-def _asked(backend: str, target: Mapping[str, Any], remote_id: str, timeout: float, warn: Warn) -> ForeignRun | None:
+def _asked(place: _Place, deadline: float, warn: Warn) -> ForeignRun | None:
     """The run as its server has it; None when that can't be reached. Raises NotFound, SourceUnavailable."""
-    handle = f"{backend}:{remote_id}"
+    backend, target, handle = place.backend, place.target, place.handle
     foreign.attachable(backend, target)  # one that can't be had is an error, one that can't be reached is none
     try:
-        there = foreign.looked_up(backend, target, remote_id, time.monotonic() + timeout)
+        there = foreign.looked_up(backend, target, place.remote_id, deadline)
     except (BackendUnavailable, SourceUnavailable) as error:
         warn(f"{handle} can't be asked for ({error.message}): attached to it all the same; steps left out begin where "
              "this journal knows them to end")  # fmt: skip
         return None
     except BackendError as error:
         raise SourceUnavailable(error.message, hint=error.hint) from None
-    where = target.get("tracking_uri", backend)
+    where = target.get("tracking_uri") or target.get("base_url") or backend
     if there is None:
-        raise NotFound(f"there is no run {remote_id} at {where}", hint=f"trk ls --source {backend}")
+        raise NotFound(f"there is no run {place.remote_id} at {where}", hint=f"trk ls --source {backend}")
+    for trouble in there.troubles:
+        warn(f"{handle}: {trouble}")
     if not there.deleted and there.status is not Status.RUNNING:
         warn(f"{handle} has ended ({there.status}): what is logged now is added to it")
     return there
@@ -216,33 +277,48 @@ def _title(text: str, otherwise: str) -> str:
 def _kept(
     journal: Journal,
     folder: str,
-    place: _Place,
-    there: ForeignRun | None,
+    places: Sequence[_Place],
+    there: Sequence[ForeignRun | None],
     resolved: config.Settings,
     shell_session: bool,
 ) -> Run:
     """A run of another program, new in this journal, and entered."""
+    first = next((one for one in there if one is not None), None)
     unseen = {
-        "name": place.handle,
+        "name": places[0].handle,
         "experiment": resolved.get("experiment") or config.DEFAULT_EXPERIMENT,
         "start_time": write.now_ms(),
         "status": "RUNNING",
     }
     fields = {
-        **(_columns(there, place.handle) if there is not None else unseen),
+        **(_columns(first, places[0].handle) if first is not None else unseen),
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
         "keyless": is_anyones(resolved),
     }
-    url = there.url if there is not None else None
-    delivery = (place.backend, config.as_text(place.target), place.remote_id, url)
-    owned = there.owned if there is not None else lifecycle.Owned()
+    deliveries = [
+        (place.backend, config.as_text(place.target), place.remote_id, one.url if one is not None else None)
+        for place, one in zip(places, there, strict=True)
+    ]
 
     def keep() -> Run:
-        run_id = lifecycle.attach(journal, new_run_id(), fields, [delivery], owned)
+        run_id = lifecycle.attach(journal, new_run_id(), fields, deliveries, _owned(there))
         return Run(journal, folder, run_id)
 
     return enter(folder, journal, keep, beside=False)[0] if shell_session else keep()
+
+
+def _owned(there: Sequence[ForeignRun | None]) -> lifecycle.Owned:
+    """What the owners logged: of one metric the later last point, of one name the first's text."""
+    last: dict[str, tuple[int, int, float]] = {}
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    for one in there:
+        for key, point in one.last.items() if one is not None else ():
+            last[key] = max(point, last.get(key, point), key=lambda p: (p[0], p[1], rules.place(p[2])))
+        params = {**(one.params if one is not None else {}), **params}
+        tags = {**(one.tags if one is not None else {}), **tags}
+    return lifecycle.Owned(last, params, tags)
 
 
 # ---- leaving, reopening

@@ -174,6 +174,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             rules.check_name(value + "x", "key prefix")
         if name == "step_metric":
             rules.check_name(value, "step metric")
+        if name == "wandb_project":
+            return wandb.check_project(value, "wandb_project")
         if name == "retention":
             rules.parse_duration(value, "retention")
         if name == "wandb_mode":
@@ -344,6 +346,12 @@ def trust(folder: str | None) -> list[Path]:
     _trust_file().parent.mkdir(parents=True, exist_ok=True)
     _trust_file().write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     return found
+
+
+def check_experiment(name: str, resolved: Settings) -> None:
+    """Raise UsageError for an experiment that one of the backends can't have: it is said here, not at delivery."""
+    if "wandb" in (resolved.get("backends") or ()) and not resolved.get("wandb_project"):
+        wandb.check_project(name, "experiment name")
 
 
 def as_text(target: Mapping[str, Any]) -> str:

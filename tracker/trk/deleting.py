@@ -6,11 +6,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from trk import config, delivery, session
+from trk import backends, config, delivery, session
 from trk.attaching import parted
 from trk.backends import bounded, foreign
-from trk.backends.base import DeletingBackend
+from trk.backends.base import DeletingBackend, goes_whole
 from trk.backends.foreign import ForeignRun
 from trk.daemon import client as daemon
 from trk.errors import (
@@ -25,7 +26,7 @@ from trk.errors import (
 from trk.journal import lifecycle, read
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
-from trk.records import RunRecord, from_ms
+from trk.records import Kind, Row, RunRecord, from_ms
 from trk.run import Run
 from trk.tracker import find_journal, need_run
 
@@ -45,13 +46,14 @@ class Changed:
     `n` is the row of the journal that says so: None when the run was so already, or is not trk's. `handle` is what an
     attached run of another program is called there, which is left as it is. `backends` has, for a run that was so
     already here, what that led to: per backend whether it was otherwise there, and changed now; or why that is not
-    known.
+    known. `unable` are the backends that can't do it: W&B can't restore.
     """
 
     record: RunRecord
     changed: bool
     n: int | None = None
     handle: str | None = None
+    unable: frozenset[str] = frozenset()
     backends: Mapping[str, bool | str] = field(default_factory=dict)
 
 
@@ -80,12 +82,13 @@ def delete(
 ) -> list[RunRecord]:
     """Delete ended runs softly, here and at their backends; returns their records. `trk.restore` brings them back.
 
-    A run is named by id, unique prefix, name, `@last`, or `mlflow:<id>` for one that trk did not make. All are looked
-    at before anything is done; one that is deleted already is fine. Children of a run stay.
+    A run is named by id, unique prefix, name, `@last`, or `mlflow:<id>`, `wandb:<e>/<p>/<id>` for one that trk did not
+    make. All are looked at before anything is done; one that is deleted already is fine. Children of a run stay.
 
     What is deleted is in no answer of a query from then on. The backends are told at once, for at most `timeout`
     seconds; what one was not told is delivered by `trk.sync()`, as all of it is without `wait`. With `strict`
-    NotDelivered is raised when anything is pending or rejected. Of a run that was attached to, and belongs to another
+    NotDelivered is raised when anything is pending or rejected. W&B can't restore: what is deleted there is gone for
+    good, and the journal keeps what was logged. Of a run that was attached to, and belongs to another
     program, the attachment alone is deleted here: its server is not told, and what was not delivered to it is not,
     unless it is restored. Raises NotFound, UsageError when several runs are meant, Conflict for a run of trk that is
     open; and SourceUnavailable when the server of an `mlflow:<id>` does not answer.
@@ -106,6 +109,45 @@ def restore(
     has deleted it at a backend by hand, it is restored there.
     """
     return _records(change(runs, False, timeout=timeout, wait=wait, warn=warn), strict)
+
+
+def for_good(runs: Sequence[str | Run]) -> list[tuple[str, str]]:
+    """What of these runs, once deleted, nobody can bring back: (how the run is called, the backend that can't).
+
+    Raises NotFound, UsageError.
+    """
+    found = find_journal()
+    journal = found[1] if found is not None else None
+    said: dict[tuple[str, str], None] = {}
+    for run in runs:
+        named = run.id if isinstance(run, Run) else run
+        run_id = _here(named, journal, True)
+        if run_id is None:
+            backend = named.partition(":")[0]
+            target = config.target(backend, config.resolve(session.find_folder()))
+            said |= {(named, backend): None} if not _restores(backend, target) else {}
+        elif journal is not None and not lifecycle.is_deleted(journal, run_id):
+            said |= dict.fromkeys(_final_copies(journal, run_id))
+    return list(said)
+
+
+def _final_copies(journal: Journal, run_id: str) -> Iterator[tuple[str, str]]:
+    if lifecycle.is_external(journal, run_id):
+        return  # the attachment alone is deleted
+    record = read.record(journal, run_id)
+    assert record is not None
+    targets = read.targets(journal, run_id)
+    for name, state in record.backends.items():
+        if state.run_id is not None and not goes_whole(targets[name]) and not _restores(name, targets[name]):
+            yield f"run {record.name} ({run_id})", name
+
+
+def _restores(name: str, target: Mapping[str, Any]) -> bool:
+    """Whether a backend can bring back what was deleted there; of one that can't be had nobody knows."""
+    try:
+        return backends.load(name)(target).holds(Row(1, Kind.RESTORE, 0))
+    except BackendError:
+        return True
 
 
 def _records(done: Sequence[Changed], strict: bool) -> list[RunRecord]:
@@ -166,8 +208,17 @@ def _outcome(journal: Journal, run_id: str, n: int | None, deleted: bool, deadli
     assert record is not None
     handle = lifecycle.handle(journal, run_id)
     if handle is not None or n is not None or deadline is None:
-        return Changed(record, n is not None, n or None, handle)
+        return Changed(record, n is not None, n or None, handle, _unable(journal, record, n))
     return Changed(record, False, backends=_change_copies(journal, record, deleted, deadline))
+
+
+def _unable(journal: Journal, record: RunRecord, n: int | None) -> frozenset[str]:
+    """The backends that have no place for row `n`, and had one for what it takes back: nothing comes in between."""
+    run = read.run_key(journal, record.run_id)
+    if run is None or n is None:
+        return frozenset()
+    left_out = {name: read.left_out(journal, run, name) for name in record.backends}
+    return frozenset(name for name, rows in left_out.items() if rows.get(n) and not rows.get(n - 1))
 
 
 def _change_copies(journal: Journal, record: RunRecord, deleted: bool, deadline: float) -> dict[str, bool | str]:

@@ -121,7 +121,8 @@ def create(
     """
     # Whatever can be wrong with the words is found before a folder is made for the run.
     _check_words(name, description, tags or {}, params or {}, capture)
-    config.resolve(session.find_folder(), **settings_given)
+    asked = config.resolve(session.find_folder(), **settings_given)
+    config.check_experiment(_experiment(asked, None), asked)
     parent_id = _parent_id(nested, parent)
     folder, made = session.make_folder()
     journal = session.open_journal(folder)
@@ -260,6 +261,7 @@ def _create(
         "owner": owner,
     }
     targets = {name: config.as_text(config.target(name, resolved)) for name in resolved.get("backends") or ()}
+    config.check_experiment(fields["experiment"], resolved)
     prefix = fields["key_prefix"]
     write.create_run(journal, run_id, fields, targets, tag_texts(tags), param_texts(params, prefix))
     return Run(journal, folder, run_id, key_prefix=prefix, owned=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from trk import backends as known_backends
 from trk.backends import bounded
-from trk.backends.base import VerifiableBackend
+from trk.backends.base import VerifiableBackend, goes_whole
 from trk.errors import BackendError, NotDelivered, SourceUnavailable, UsageError
 from trk.expecting import Expected
 from trk.journal import lifecycle, read
@@ -96,7 +96,7 @@ class _Asking:
                 hint = error.hint.removesuffix(", then trk sync") if error.hint else None
                 raise SourceUnavailable(error.message, hint=hint) from error
         made = self._made[key]
-        return made if isinstance(made, VerifiableBackend) else None
+        return made if isinstance(made, VerifiableBackend) and not goes_whole(target) else None
 
     def ask(self, name: str, question: Callable[[], T]) -> T:
         """The answer to a question. Raises SourceUnavailable."""

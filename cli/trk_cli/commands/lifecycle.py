@@ -9,6 +9,7 @@ import typer
 
 from trk import deleting
 from trk.deleting import Changed
+from trk.errors import UsageError
 from trk.records import Delivery, RunRecord
 from trk_cli import output, progress
 from trk_cli.commands import options
@@ -17,8 +18,9 @@ from trk_cli.results import Single
 
 Runs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN", help="The runs: id, prefix, name, @last; or mlflow:ID of runs of others."),
+    typer.Argument(metavar="RUN", help="The runs: id, prefix, name, @last; mlflow:ID, wandb:E/P/ID of others."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, also where a run can't be restored (W&B).")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not tell the backends now; trk sync does.")]
 
 
@@ -26,6 +28,7 @@ def delete(
     runs: Runs = None,
     timeout: options.Timeout = "30",
     no_wait: NoWait = False,
+    yes: Yes = False,
     strict: options.Strict = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -33,10 +36,13 @@ def delete(
     """Delete ended runs softly, here and at their backends. trk ls --deleted lists them, trk restore brings them back.
 
     Of a run that was attached to (trk attach mlflow:ID), the attachment alone is deleted here: its server is not told.
-    mlflow:ID of any other run is deleted at the server.
+    mlflow:ID, wandb:ENTITY/PROJECT/ID of any other run is deleted at the server. W&B can't restore what is deleted
+    there, so that has to be confirmed.
 
     Example: trk delete @last
     """
+    if not yes:
+        _ask(deleting.for_good(runs or ()))
     _change(runs or (), True, options.seconds(timeout), not no_wait, strict, json, quiet)
 
 
@@ -53,6 +59,21 @@ def restore(
     Example: trk restore @last
     """
     _change(runs or (), False, options.seconds(timeout), not no_wait, strict, json, quiet)
+
+
+def _ask(final: Sequence[tuple[str, str]]) -> None:
+    """Have it confirmed that runs are deleted where nobody can restore them. Raises UsageError where nobody can."""
+    if not final:
+        return
+    what = f"{_LABELS.get(final[0][1], final[0][1])} can't restore: {', '.join(run for run, _ in final)}"
+    if not output.is_asking():
+        raise UsageError(f"{what} would be gone there for good", hint="--yes")
+    if not output.ask(f"{what} will be gone there for good. Delete?"):
+        output.talk("nothing was deleted")
+        raise typer.Exit(1)
+
+
+_LABELS = {"wandb": "W&B"}
 
 
 def _change(
@@ -128,6 +149,11 @@ def _tell_backend(one: Changed, name: str, state: Delivery, fate: str, wait: boo
     refused = [entry.reason for entry in state.rejections if one.n is not None and entry.n >= one.n]
     if refused:
         output.warn(f"{name} does not have {one.record.run_id} {fate}: {refused[0]}")
+    elif name in one.unable:
+        label = _LABELS.get(name, name)
+        output.warn(
+            f"{label} can't restore: what was deleted there is gone; {one.record.run_id} is back in the journal"
+        )
     elif not state.pending:
         output.talk(f"{name}: {fate}")
     elif wait:

@@ -20,9 +20,7 @@ Format = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="table, json, csv, tsv, markdown or plain.")
 ]
 Field = Annotated[str | None, typer.Option("--field", metavar="PATH", help="Print one bare value, as params.lr.")]
-Source = Annotated[
-    str | None, typer.Option("--source", metavar="SOURCE", help="Where to read: local, mlflow; else as configured.")
-]
+Source = Annotated[str | None, typer.Option("--source", metavar="SOURCE", help="Where to read: local, mlflow, wandb.")]
 Experiment = Annotated[str | None, typer.Option("-e", "--experiment", metavar="NAME", help="The experiment.")]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="EXPR", help="Such as \"metrics.f1 > 0.85 and params.model = 'rf'\".")

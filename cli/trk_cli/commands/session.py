@@ -141,19 +141,32 @@ def _place(name: str, resolved: config.Settings) -> str:
 
 
 def attach(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run: id, prefix, name; or mlflow:ID of another's.")],
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="The run: id, prefix, name; or another program's, mlflow:ID, wandb:ENTITY/PROJECT/ID."
+        ),
+    ] = None,
+    mlflow: Annotated[str | None, typer.Option("--mlflow", metavar="ID", help="A run of MLflow's, and with")] = None,
+    wandb: Annotated[
+        str | None, typer.Option("--wandb", metavar="E/P/ID", help="a run of W&B's: what is logged goes to both.")
+    ] = None,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="SECONDS", help="How long the server may take to tell of mlflow:ID.")
+        str, typer.Option("--timeout", metavar="SECONDS", help="How long servers may take to tell of the run.")
     ] = "30",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Log into an existing, open run from here on: one of trk, or mlflow:ID, which another program made and ends.
+    """Log into an existing, open run from here on: one of trk, or one that another program made and ends.
+
+    At W&B the owner must have opened it in shared mode: wandb.init(mode="shared").
 
     Example: trk attach baseline
     """
     limit = options.seconds(timeout)
-    found = attaching.join(run, shell_session=True, timeout=limit, warn=output.warn)
+    if run is None and mlflow is None and wandb is None:
+        raise UsageError("no run is named", hint="trk attach RUN")
+    found = attaching.join(run, mlflow=mlflow, wandb=wandb, shell_session=True, timeout=limit, warn=output.warn)
     if found.new_folder is not None:
         output.talk(f"made {found.new_folder}", quiet=quiet)
     _tell_run(found.run, "attached to", json, quiet)

@@ -7,16 +7,16 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trk.backends._wandb_run import WandbRun
+from trk.backends._wandb_run import STEP, WandbRun
+from trk.backends._wandb_texts import FILE, HISTORY, place_of
 from trk.errors import BackendRefused, BackendUnavailable
-from trk.records import Kind, LoggedFile, Row
+from trk.records import Kind, LoggedFile, LoggedTable, Row
 
-HISTORY = "trk/history"  # the folder of what a text was before
 TABLE_ROWS = 200_000  # what the SDK takes
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tiff", ".webp")
 _ARTIFACT = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -29,9 +29,9 @@ def _sdk() -> Any:
 def line(run: WandbRun, row: Row) -> dict[str, Any]:
     """A table, page, image or figure as a line of the history; and, of what W&B can't show, the file itself."""
     shown = _table(row) if row.kind is Kind.TABLE else _shown(run, row)
-    data: dict[str, Any] = {"_timestamp": row.time_ms / 1000}
+    data: dict[str, Any] = {"_timestamp": row.time_ms / 1000, FILE: _told(row)}
     if row.step is not None:
-        data[run.axis] = row.step
+        data[run.axis] = data[STEP] = row.step
     if shown is not None:
         data[row.key or ""] = shown
     else:
@@ -40,20 +40,53 @@ def line(run: WandbRun, row: Row) -> dict[str, Any]:
     return data
 
 
+def places(run: WandbRun, logged: Mapping[str, Any]) -> Iterator[str]:
+    """Where the SDK has put what a line shows among the run's files."""
+    for value in logged.values():
+        here = getattr(value, "_path", None)
+        if here is not None and Path(here).is_relative_to(run.sdk.dir):
+            yield Path(here).relative_to(run.sdk.dir).as_posix()
+
+
+def _told(row: Row) -> str:
+    """What is shown in a line, as JSON: W&B keeps it under a name of its own."""
+    import json
+
+    told: dict[str, Any] = {"kind": str(row.kind), "name": row.key}
+    if row.table is not None:
+        told |= {"path": row.table.path, "rows": row.table.count, "json": sorted(_nested(row.table))}
+    else:
+        file = row.files[0]
+        told |= {"path": file.path, "size": file.size, "sha256": file.sha256, "step": row.step}
+    return json.dumps({key: value for key, value in told.items() if value is not None}, ensure_ascii=False)
+
+
 def _table(row: Row) -> Any:
     table = row.table
     assert table is not None
     if table.count > TABLE_ROWS:
         raise BackendRefused(f"W&B takes tables of at most {TABLE_ROWS:,} rows, this has {table.count:,}")
     wandb = _sdk()
-    return wandb.Table(columns=list(table.columns), data=[_cells(one) for one in table.rows()], allow_mixed_types=True)
+    nested = _nested(table)
+    data = [_cells(one, nested) for one in table.rows()]
+    return wandb.Table(columns=list(table.columns), data=data, allow_mixed_types=True)
 
 
-def _cells(row: list[Any]) -> list[Any]:
-    """Nested values as their JSON: W&B's tables hold plain ones."""
+def _nested(table: LoggedTable) -> set[int]:
+    """The columns, from 0, that have nested values."""
+    return {place for row in table.rows() for place, cell in enumerate(row) if isinstance(cell, list | dict)}
+
+
+def _cells(row: list[Any], nested: set[int]) -> list[Any]:
+    """Columns with nested values as JSON, texts too, so that they can be told apart: W&B's tables hold plain ones."""
+    if not nested:
+        return row
     import json
 
-    return [json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell for cell in row]
+    return [
+        json.dumps(cell, ensure_ascii=False) if place in nested and isinstance(cell, list | dict | str) else cell
+        for place, cell in enumerate(row)
+    ]
 
 
 def _shown(run: WandbRun, row: Row) -> Any:
@@ -115,7 +148,7 @@ def files(run: WandbRun, row: Row) -> Iterator[str]:
             continue
         if file.before is not None:
             yield _save(run, f"{HISTORY}/{file.earlier}/{file.path}", file.before)
-        yield _save(run, file.path, file.local)
+        yield _save(run, place_of(file.path), file.local)
 
 
 def _save(run: WandbRun, path: str, local: str) -> str:
@@ -157,4 +190,10 @@ def artifact(run: WandbRun, row: Row) -> Any:
             made.add_file(file.local, name=path, policy="immutable", skip_cache=True)
         else:
             _refer(made, path, file.uri or "")
-    return run.sdk.log_artifact(made, aliases=["latest", f"trk-v{row.version}"])
+    aliases = ["latest", f"trk-v{row.version}", alias(run.spec.run_id, row.version)]
+    return run.sdk.log_artifact(made, aliases=aliases)
+
+
+def alias(run_id: str, version: int | str | None) -> str:
+    """The alias of an artifact's version that no other run takes away."""
+    return f"trk-{run_id}-v{version}"

@@ -13,6 +13,7 @@ from trk.records import RunSpec, Status
 from trk.rules import place
 
 STEP = "trk/step"
+LINE = "trk/n"  # in another program's run, where lines are numbered by the server: which of trk's it is
 STATUS, END = "trk/status", "trk/end_time"
 EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.KILLED: 255}
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.5, 5.0
@@ -73,7 +74,12 @@ class WandbRun:
     life: int
     line: int = -1
     tags: dict[str, str] = field(default_factory=dict)
+    retags: dict[str, bool] = field(default_factory=dict)  # of another program's run: tags to set or take away
+    seen: int = 0  # in another program's run: the server's step up to which its history was looked through,
+    there: int = -1  # and the last of trk's lines in it
     last: dict[str, Point] = field(default_factory=dict)
+    firsts: dict[str, str] = field(default_factory=dict)  # of summary values that are no numbers, the first text
+    said: set[str] = field(default_factory=set)  # what stands in the summary of such values' texts
     axes: set[str] = field(default_factory=set)  # metrics of another program's run that were given an axis
     expected: Expected = field(default_factory=Expected)
     ending: Status | None = None
@@ -103,7 +109,8 @@ class WandbRun:
         """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it."""
         self.life = -1
         with contextlib.suppress(Exception):  # the SDK's, of any kind: the run is let go of in any case
-            self.sdk.mark_preempting()
+            if not self.spec.external:
+                self.sdk.mark_preempting()
             self.sdk.finish(exit_code=1)
 
     def waits(self) -> None:

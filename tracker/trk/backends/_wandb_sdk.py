@@ -96,13 +96,13 @@ def _hush() -> None:
 def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) -> Any:
     """The SDK's run for a run of trk, new or gone on with."""
     offline = target.get("mode") == "offline"
+    if spec.external:
+        return _joined(spec, target, what)
     with _lock:
         if (before := _open.pop(spec.run_id, None)) is not None:
             before.let_go()
-    if not offline and not keys.has_key(base_url(target)):
-        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
     if not offline:
-        _probe(base_url(target), what)
+        _check(target, what)
     with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
         return wandb.init(
             entity=target.get("entity"),
@@ -115,8 +115,38 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
             resume=None if offline else "allow",
             reinit="create_new",
             mode="offline" if offline else "online",
-            settings=_settings(wandb, target, spec.start_ms, **more),
+            settings=_settings(wandb, target, x_start_time=spec.start_ms / 1000, **more),
         )
+
+
+def _joined(spec: RunSpec, target: Mapping[str, Any], what: str) -> Any:
+    """Another program's run, in shared mode: its state and its summary are its owner's."""
+    entity, project, remote_id = str(spec.remote_id).split("/")
+    _check(target, what)
+    with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
+        return wandb.init(
+            entity=entity,
+            project=project,
+            id=remote_id,
+            dir=str(target.get("dir") or "."),
+            reinit="create_new",
+            mode="shared",
+            settings=_settings(
+                wandb,
+                target,
+                x_primary=False,
+                x_update_finish_state=False,
+                x_server_side_derived_summary=True,
+                x_label=f"trk-{spec.run_id[-6:]}",
+            ),
+        )
+
+
+def _check(target: Mapping[str, Any], what: str) -> None:
+    """Raise BackendNeedsUser when there is no key, BackendUnavailable when the server does not answer."""
+    if not keys.has_key(base_url(target)):
+        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
+    probe(base_url(target), what)
 
 
 def opened(run: WandbRun) -> None:
@@ -132,7 +162,7 @@ def closed(run: WandbRun) -> None:
             del _open[run.spec.run_id]
 
 
-def _probe(url: str, what: str) -> None:
+def probe(url: str, what: str) -> None:
     """Raise BackendUnavailable when a server does not answer: the SDK would try for long, and keep the run's id."""
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen
@@ -158,7 +188,7 @@ def base_url(target: Mapping[str, Any]) -> str:
     return str(target.get("base_url") or keys.CLOUD)
 
 
-def _settings(wandb: Any, target: Mapping[str, Any], start_ms: int, **more: Any) -> Any:
+def _settings(wandb: Any, target: Mapping[str, Any], **more: Any) -> Any:
     return wandb.Settings(
         base_url=base_url(target),
         silent=True,
@@ -173,7 +203,6 @@ def _settings(wandb: Any, target: Mapping[str, Any], start_ms: int, **more: Any)
         x_disable_machine_info=True,
         x_save_requirements=False,  # else the packages of this process are uploaded as the run's
         x_file_stream_transmit_interval=1,  # half a second would silently be fifteen
-        x_start_time=start_ms / 1000,
         init_timeout=INIT_S,
         finish_timeout=FINISH_S,
         finish_timeout_raises=True,

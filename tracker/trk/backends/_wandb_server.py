@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trk.backends import _wandb_sdk as sdk
-from trk.backends._wandb_run import WandbRun
+from trk.backends._wandb_run import LINE, WandbRun
 
 ASK_S = 15
 
@@ -47,12 +47,22 @@ class State:
 
     def __init__(self, run: Any) -> None:
         self.run = run
-        keys = run._attrs.get("historyKeys") or {}
-        self.last_line = int(keys.get("lastStep", -1))
+        self._keys = run._attrs.get("historyKeys")
         self.tags = list(run.tags or ())
         self.config: Mapping[str, Any] = run.config
         self.summary: Mapping[str, Any] = run.summary_metrics
         self._files: set[str] | None = None
+
+    def last_line(self, run: WandbRun) -> int:
+        """The last of trk's lines of the history; -1 when there is none."""
+        if not run.spec.external and self._keys is not None:
+            return int(self._keys.get("lastStep", -1))
+        name = LINE if run.spec.external else "_step"
+        with sdk.calling("W&B"):
+            for row in self.run.scan_history(keys=["_step", name], min_step=run.seen):
+                run.there = max(run.there, int(row[name]))
+                run.seen = max(run.seen, int(row["_step"]))
+        return run.there
 
     def met(self, run: WandbRun, n: int) -> int:
         """Up to which row of a run, at most `n`, the server has everything."""
@@ -60,13 +70,16 @@ class State:
         if names:
             with sdk.calling("W&B"):
                 self._files = {file.name for file in self.run.files(names=names) if file.size is not None}
-        return run.expected.met(self.last_line, self._shows, n)
+        return run.expected.met(self.last_line(run), self._shows, n)
 
-    def untag(self) -> None:
-        """Take all tags away: the SDK does not tell the server of a list that has become empty."""
-        with sdk.calling("W&B"):
-            self.run.tags = []
-            self.run.update()
+    def retag(self, tags: Mapping[str, bool]) -> None:
+        """In another program's run: see that each tag is there or not, and leave the others."""
+        kept = [tag for tag in self.tags if tags.get(tag, True)]
+        kept += [tag for tag, there in tags.items() if there and tag not in self.tags]
+        if kept != self.tags:
+            with sdk.calling("W&B"):
+                self.run.tags = kept
+                self.run.update()
 
     def _shows(self, kind: str, name: str, value: Any) -> bool:
         if kind == "artifact":

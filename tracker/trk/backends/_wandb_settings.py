@@ -43,6 +43,23 @@ def check_mode(text: str) -> str:
     return _MODES[text]
 
 
+_NOT_IN_PROJECTS = "/\\#?%:"
+_LONGEST_PROJECT = 128
+
+
+def check_project(name: str, what: str) -> str:
+    """A project's name as W&B takes it. Raises UsageError."""
+    bad = next((char for char in name if char in _NOT_IN_PROJECTS), None)
+    if bad is not None:
+        raise UsageError(f"{what} {rules.shown(name)} has a {bad}, which a project of W&B can't have", hint=_OTHER)
+    if len(name) > _LONGEST_PROJECT:
+        raise UsageError(f"{what} {rules.shown(name)} is longer than a project of W&B may be (128)", hint=_OTHER)
+    return name
+
+
+_OTHER = "--wandb-project NAME"
+
+
 def login_settings() -> Iterator[tuple[str, str, str]]:
     """What `wandb login --host` and the like have written for the user: (trk's name of the setting, value, file)."""
     path = Path(settings.env("WANDB_CONFIG_DIR") or Path(settings.home()) / ".config" / "wandb") / "settings"

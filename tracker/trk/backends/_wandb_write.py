@@ -2,7 +2,7 @@
 
 A row of points is a line of the history: its place among the lines is `_step`, so that user steps may come in any order
 and a line that comes again is known; the user's step is the metric `trk/step`. Params are the config, tags are W&B's
-tags `key=value`, and what has no place of its own stands in the summary under `trk/`.
+tags `key=value`, and what has no place of its own stands in the summary under `trk/` (`_wandb_texts`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,42 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trk.backends import _wandb_media as media
-from trk.backends._wandb_run import END, STATUS, WandbRun
+from trk.backends._wandb_run import END, LINE, STATUS, STEP, WandbRun
+from trk.backends._wandb_texts import (
+    ARTIFACTS,
+    AXIS,
+    EXPERIMENT,
+    LONG_TAG,
+    PARAMS,
+    PARENT,
+    REFERENCES,
+    START,
+    SUMMARIES,
+    SUMMARY_TAG,
+    scalar,
+    shown,
+    summary_text,
+    text_of,
+)
 from trk.records import LINES, Kind, MetricStats, Row, Status
 
 MAX_TAG = 64  # characters of one of W&B's tags
-LONG_TAG = "trk/tags/"  # in the summary: a tag that is longer
 BEST = {"min": "low", "max": "high"}
+
+
+def begin(run: WandbRun, target: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Write what is known of a run when it begins, unless it is `there`, in the summary, already."""
+    spec = run.spec
+    project = str(target.get("project") or spec.experiment)
+    said = {
+        PARENT: spec.parent_remote_id,
+        EXPERIMENT: spec.experiment if project != spec.experiment else None,
+        AXIS: spec.step_metric,
+        START: spec.start_ms,  # last: with it, the others are there
+    }
+    for key, value in said.items():
+        if value is not None and key not in there:
+            run.sdk.summary[key] = value
 
 
 def take(run: WandbRun, rows: Sequence[Row]) -> None:
@@ -28,9 +58,11 @@ def take(run: WandbRun, rows: Sequence[Row]) -> None:
             _points(run, row)
         elif row.kind in LINES:
             _line(run, row, lambda row=row: media.line(run, row))  # type: ignore[misc]
+        elif run.spec.external and row.kind in _TEXTS:
+            _beside(run, row)
         else:
             _OTHERS[row.kind](run, row)
-    if run.tags != before:
+    if run.tags != before and not run.spec.external:
         run.sdk.tags = tuple(tags(run))
 
 
@@ -40,11 +72,18 @@ def tags(run: WandbRun) -> list[str]:
 
 
 def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> None:
-    line = row.n if row.line is None else row.line
+    line = row.n if run.spec.external or row.line is None else row.line
     run.expected.line(row.n, line)
-    if line > run.line:
-        run.sdk.log(data(), step=line, commit=True)
-        run.line = line
+    if line <= run.line:
+        return
+    given = data()
+    if run.spec.external:  # in shared mode the server numbers the lines, of all who log
+        run.sdk.log({**given, LINE: line}, commit=True)
+    else:
+        run.sdk.log(given, step=line, commit=True)
+    run.line = line
+    for path in media.places(run, given):
+        run.expected.other(row.n, "file", path)
 
 
 def _points(run: WandbRun, row: Row) -> None:
@@ -52,7 +91,11 @@ def _points(run: WandbRun, row: Row) -> None:
     old = run.outdated(row.values, step, row.time_ms)
     if run.spec.external:
         _give_axes(run, row)
-    _line(run, row, lambda: {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
+    _line(run, row, lambda: {run.axis: step, **row.values, STEP: step, "_timestamp": row.time_ms / 1000})
+    if run.spec.external:
+        return
+    if run.axis in row.values and run.axis != STEP:
+        run.sdk.summary[AXIS] = None  # it is a metric, too
     for key in old:
         run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
 
@@ -64,25 +107,41 @@ def _give_axes(run: WandbRun, row: Row) -> None:
         run.axes.add(key)
 
 
-def scalar(text: str) -> Any:
-    """A param's text as JSON, if it is a number, true, false or null as JSON writes them; else the text itself."""
-    try:
-        value = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(value, str | list | dict) or value in (float("inf"), float("-inf")):
-        return text
-    return value
+def _beside(run: WandbRun, row: Row) -> None:
+    """A param, tag or summary value in another program's run.
+
+    Its owner's SDK sends config, tags and summary as it has them, and takes away what others put there. So it stands in
+    the history, where nothing is taken away; and, as long as the owner lets it, where people look for it.
+    """
+    key, text = row.key or "", row.text
+    value = text if row.kind in (Kind.TAG, Kind.DELETE_TAG) else scalar(text or "")
+    if row.kind is Kind.SUMMARY:
+        value = json.loads(text or "null")
+    _line(run, row, lambda: {_TEXTS[row.kind] + key: value, "_timestamp": row.time_ms / 1000})
+    if row.kind is Kind.PARAM:
+        run.sdk.config.update({key: value}, allow_val_change=True)
+    elif row.kind is Kind.SUMMARY:
+        run.sdk.config.update({SUMMARY_TAG + key: value}, allow_val_change=True)
+    else:
+        _retag(run, key, text)
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(text)
+def _retag(run: WandbRun, key: str, text: str | None) -> None:
+    """Have another program's tags changed in one: they are sent when the server is asked next."""
+    for one, there in ((run.tags.get(key), False), (text, True)):
+        if one is not None and (tag := tag_of(key, one)) is not None:
+            run.retags[tag] = there
+    run.tags.pop(key, None)
+    if text is not None:
+        run.tags[key] = text
 
 
 def _param(run: WandbRun, row: Row) -> None:
     key, value = row.key or "", scalar(row.text or "")
     run.sdk.config.update({key: value}, allow_val_change=True)
     run.expected.other(row.n, "config", key, value)
+    if text_of(value) != row.text:
+        _summarise(run, row.n, PARAMS + key, row.text)
 
 
 def tag_of(key: str, text: str) -> str | None:
@@ -120,10 +179,19 @@ def _delete_tag(run: WandbRun, row: Row) -> None:
 
 
 def _summary(run: WandbRun, row: Row) -> None:
-    _summarise(run, row.n, row.key or "", json.loads(row.text or "null"))
+    """A value, and its texts where they can't be told from it: the first is the param's, the latest the tag's."""
+    key, value = row.key or "", json.loads(row.text or "null")
+    _summarise(run, row.n, key, value)
+    text = shown(row.text or "null")
+    texts = [run.firsts.setdefault(key, text), text]
+    if SUMMARIES + key in run.said or any(summary_text(value) != one for one in texts):
+        run.said.add(SUMMARIES + key)
+        _summarise(run, row.n, SUMMARIES + key, texts)
 
 
 def _summarise(run: WandbRun, n: int, key: str, value: Any) -> None:
+    if run.spec.external:
+        return  # the summary of one who logs would take the place of everybody's
     run.sdk.summary[key] = value
     run.expected.other(n, "summary", key, value)
 
@@ -162,14 +230,21 @@ def _file(run: WandbRun, row: Row) -> None:
         run.expected.other(row.n, "file", path)
     for file in row.files:
         if file.uri is not None:
-            _summarise(run, row.n, f"trk/references/{file.path}", file.uri)
+            _summarise(run, row.n, REFERENCES + file.path, file.uri)
 
 
 def _artifact(run: WandbRun, row: Row) -> None:
     logged = media.artifact(run, row)
     run.expected.other(row.n, "artifact", f"{row.key}:{row.n}", logged)
+    _summarise(run, row.n, f"{ARTIFACTS}{row.key}/v{row.version}", row.type or "file")
 
 
+_TEXTS = {
+    Kind.PARAM: PARAMS,
+    Kind.TAG: LONG_TAG,
+    Kind.DELETE_TAG: LONG_TAG,
+    Kind.SUMMARY: SUMMARIES,
+}
 _OTHERS: dict[Kind, Callable[[WandbRun, Row], None]] = {
     Kind.PARAM: _param,
     Kind.TAG: _tag,

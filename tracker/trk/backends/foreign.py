@@ -36,6 +36,7 @@ class ForeignRun:
     end_ms: int | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    troubles: tuple[str, ...] = ()  # why logging into it may go wrong
 
     @property
     def state(self) -> dict[str, Any]:

@@ -8,18 +8,23 @@ it: an earlier folder of the run is replaced.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from trk.backends import _wandb_attach as attach
+from trk.backends import _wandb_read as read
 from trk.backends import _wandb_sdk as sdk
+from trk.backends import _wandb_verify as back
 from trk.backends import _wandb_write as write
+from trk.backends._wandb_artifacts import Artifacts
 from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun
 from trk.backends._wandb_server import Server
-from trk.backends.base import Limits
+from trk.backends._wandb_texts import LONG_TAG, SUMMARIES, number, summary_text
+from trk.backends.base import Held, Limits, Trace
+from trk.backends.foreign import ForeignRun
 from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
-from trk.records import Kind, RemoteRun, Row, RunSpec
+from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
 STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it
 CHECK_S = 15.0  # after the SDK has finished a run, the server shows all of it in this time
@@ -46,6 +51,8 @@ class WandbBackend:
         self._target = target
         self._offline = target.get("mode") == "offline"
         self._server = Server(target)
+        self._reader = read.Reader(target, self._server)
+        self._artifacts = Artifacts(self._reader)
         self._runs: dict[str, WandbRun] = {}
         self._specs: dict[str, RunSpec] = {}
         self._whole: dict[str, int] = {}  # runs that were written in one piece, and up to which row
@@ -60,7 +67,12 @@ class WandbBackend:
             self._whole.pop(run.run_id, None)
             return RemoteRun(run.run_id, run.run_id)
         if known is None or known.life != sdk.deaths():
-            known = self._started(run)
+            try:
+                known = self._started(run)
+            except BackendRunGone:
+                if not run.deleted or run.remote_id is None:
+                    raise
+                return RemoteRun(run.run_id, run.remote_id)
         known.expected = type(known.expected)()  # everything since the cursor is handed over again
         return RemoteRun(run.run_id, self._path(known), self._url(known))
 
@@ -119,6 +131,48 @@ class WandbBackend:
         for known in list(self._runs.values()):
             self._drop(known)
 
+    # -- asking W&B ---------------------------------------------------------------------------------------------------
+
+    def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
+        """The runs of a project, or of all of the entity's, newest first."""
+        return self._reader.search(experiment, filter_string)
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """The run with this trk run id, with W&B's `<entity>/<project>/<id>`, or `wandb:` and that."""
+        return self._reader.get(run_id)
+
+    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
+        """All points of a metric, by (step, time, value)."""
+        return self._reader.history(run, metric)
+
+    def modes(self, experiment: str) -> Mapping[str, str]:
+        """None: W&B keeps no directions."""
+        return {}
+
+    def artifacts(self, run: RunRecord) -> list[ArtifactRecord]:
+        """What lies at each path of a run, but what trk or W&B puts beside it."""
+        return self._artifacts.records(run)
+
+    def fetch(self, run: RunRecord, path: str, to: str) -> None:
+        """Write the bytes at a path of a run into the file `to`, whole or not at all."""
+        self._artifacts.fetch(run, path, to)
+
+    def traces(self, row: Row) -> list[Trace]:
+        """What W&B has of a row in the run's config, tags, summary and files."""
+        return back.traces(row)
+
+    def held(self, remote_id: str) -> Held | None:
+        """The run with all that W&B has of it; None when it is deleted, too."""
+        return back.held(self._reader, self._artifacts, remote_id)
+
+    def foreign(self, run_id: str) -> ForeignRun | None:
+        """A run by W&B's `<entity>/<project>/<id>`; None when there is none, or none any more."""
+        return attach.foreign(self._reader, run_id)
+
+    def set_deleted(self, run_id: str, deleted: bool) -> None:
+        """Delete a run, for good. Raises NotFound, SourceUnavailable, and Conflict for one that is to be restored."""
+        attach.set_deleted(self._reader, run_id, deleted)
+
     # -- runs in the SDK ----------------------------------------------------------------------------------------------
 
     def _running(self, run: RemoteRun) -> WandbRun:
@@ -134,7 +188,7 @@ class WandbBackend:
         """A run that was opened by another instance: what it is called and where it lies is known there."""
         *_, project, remote_id = run.remote_id.split("/")
         state = self._server.state(run.remote_id)
-        start_ms = int(datetime.fromisoformat(state.run.created_at).timestamp() * 1000)
+        start_ms = int(read.moment(state.run.created_at).timestamp() * 1000)
         return RunSpec(remote_id, "", project, start_ms, remote_id=run.remote_id)
 
     def _started(self, spec: RunSpec) -> WandbRun:
@@ -151,22 +205,29 @@ class WandbBackend:
             if not spec.external:
                 made.define_metric(known.axis, hidden=known.axis == STEP)
                 made.define_metric(f"{spec.key_prefix}*", step_metric=known.axis)
-        if not self._offline and made.resumed:
-            self._go_on(known)
-        elif spec.parent_remote_id is not None:
-            made.summary["trk/parent"] = spec.parent_remote_id
+        there: Mapping[str, Any] = {}
+        if spec.external or (not self._offline and made.resumed):
+            there = self._go_on(known)
+        if not spec.external:
+            write.begin(known, self._target, there)
         return known
 
-    def _go_on(self, known: WandbRun) -> None:
-        """From what the server has."""
+    def _go_on(self, known: WandbRun) -> Mapping[str, Any]:
+        """From what the server has; returns its summary."""
         state = self._server.state(self._path(known))
-        known.line = state.last_line
+        known.line = state.last_line(known)
         for tag in state.tags:
             key, _, text = tag.partition("=")
             known.tags[key] = text
         for name, text in state.summary.items():
-            if name.startswith(write.LONG_TAG) and text is not None:
-                known.tags[name.removeprefix(write.LONG_TAG)] = str(text)
+            if name.startswith(LONG_TAG) and text is not None:
+                known.tags[name.removeprefix(LONG_TAG)] = str(text)
+            elif name.startswith(SUMMARIES) and isinstance(text, list):
+                known.said.add(name)
+                known.firsts[name.removeprefix(SUMMARIES)] = str(text[0])
+            elif not name.startswith(("_", "trk/")) and number(text) is None:
+                known.firsts.setdefault(name, summary_text(text))
+        return state.summary
 
     def _finish(self, known: WandbRun, n: int) -> None:
         """Tell the SDK how the run ended, and see that the server shows all of it."""
@@ -186,8 +247,12 @@ class WandbBackend:
     def _met(self, known: WandbRun, n: int) -> int:
         """Up to which row the server shows everything now."""
         state = self._server.state(self._path(known))
-        if state.tags and known.expected.names("no tag") and not write.tags(known):
-            state.untag()
+        if known.retags:
+            state.retag(known.retags)
+            known.retags.clear()
+        if not known.spec.external and not write.tags(known):
+            # The SDK does not send a list that became empty.
+            state.retag(dict.fromkeys(known.expected.names("no tag"), False))
         return state.met(known, n)
 
     def _drop(self, known: WandbRun, finished: bool = False) -> None:
@@ -211,6 +276,8 @@ class WandbBackend:
             there.delete()
 
     def _path(self, known: WandbRun) -> str:
+        if known.spec.external:
+            return str(known.spec.remote_id)
         return f"{known.sdk.entity}/{known.sdk.project}/{known.sdk.id}"
 
     def _url(self, known: WandbRun) -> str | None:

@@ -103,7 +103,7 @@ class Daemon:
             now = time.monotonic()
             if self._is_busy(quiet_s):
                 busy_at = now
-            if now - max(busy_at, self.loop.moved_at) >= self._idle_s:
+            elif now - max(busy_at, self.loop.moved_at) >= self._idle_s:
                 return
             self.loop.rest()
 

@@ -37,7 +37,7 @@ from trk.errors import (
     BackendUnavailable,
     JournalError,
 )
-from trk.journal import cursors, read
+from trk.journal import cursors, lifecycle, read
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
 from trk.records import Kind, RemoteRun, Row
@@ -244,6 +244,14 @@ class Lane:
         cursors.opened(self._journal, run, self.name, remote.remote_id, remote.url)
         return remote
 
+    def _no_place(self, row: Row, backend: Backend, run_id: str) -> str | None:
+        """Why a backend is not to have a row at all: also a deletion taken back since, where it could not be there."""
+        if not backend.holds(row):
+            return "this backend has no place for it"
+        if row.kind is not Kind.DELETE or backend.holds(replace(row, kind=Kind.RESTORE)):
+            return None
+        return None if lifecycle.is_deleted(self._journal, run_id) else "the run was restored since"
+
     def _parent_remote_id(self, backend: Backend, run: int) -> str | None:
         """The parent's id at this backend; None when it has none, or was delivered to another place."""
         found = cursors.parent(self._journal, run, self.name)
@@ -266,7 +274,7 @@ class Lane:
         rows = way.numbered(self._not_resting(way.contents.whole(more), way, entry))
         if not rows:
             return False
-        skipped = [rejection(row, "this backend has no place for it") for row in rows if not backend.holds(row)]
+        skipped = [rejection(row, why) for row in rows if (why := self._no_place(row, backend, entry.run_id))]
         left_out = {entry.n for entry in skipped}
         way.skipped += skipped
         ready, rejected = way.contents.prepared([row for row in rows if row.n not in left_out])

@@ -29,11 +29,13 @@ def batches(rows: Sequence[Row], limits: Limits) -> Iterator[Batch]:
     through = rows[0].n - 1 if rows else 0
     for row in rows:
         for part in _parts(row, limits.metrics):
-            if gathered and not (_joins(gathered[-1], part) and load.fits(part)):
+            if not gathered:
+                load.begin(part)
+            elif not (_joins(gathered[-1], part) and load.takes(part)):
                 yield Batch(tuple(gathered), through)
-                gathered, load = [], _Load(limits)
+                gathered = []
+                load.begin(part)
             gathered.append(part)
-            load.add(part)
         through = row.n
     if gathered:
         yield Batch(tuple(gathered), through)
@@ -67,6 +69,11 @@ class _Load:
         self._limits = limits
         self._metrics = self._params = self._tags = self._files = self._bytes = 0
 
+    def begin(self, row: Row) -> None:
+        """A batch begins with this row, whatever its size."""
+        self._metrics, self._params, self._tags, self._files = _counts(row)
+        self._bytes = self._size(row)
+
     def _size(self, row: Row) -> int:
         if row.values:
             return sum(_name_bytes(key) + _POINT_BYTES for key in row.values)
@@ -75,21 +82,30 @@ class _Load:
         # backend takes, it sends the whole apart.
         return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
 
-    def fits(self, row: Row) -> bool:
-        return (
-            self._metrics + len(row.values) <= self._limits.metrics
-            and self._params + (row.kind is Kind.PARAM) <= self._limits.params
-            and self._tags + (row.kind is Kind.TAG) <= self._limits.tags
-            and self._files + len(row.files) <= self._limits.files
-            and self._bytes + self._size(row) <= self._limits.bytes
-        )
+    def takes(self, row: Row) -> bool:
+        """Whether the row goes into the batch; then it is in it."""
+        metrics, params, tags, files = _counts(row)
+        metrics, params, tags = metrics + self._metrics, params + self._params, tags + self._tags
+        files += self._files
+        size = self._bytes + self._size(row)
+        limits = self._limits
+        if (
+            metrics > limits.metrics
+            or params > limits.params
+            or tags > limits.tags
+            or files > limits.files
+            or size > limits.bytes
+        ):
+            return False
+        self._metrics, self._params, self._tags, self._files, self._bytes = metrics, params, tags, files, size
+        return True
 
-    def add(self, row: Row) -> None:
-        self._metrics += len(row.values)
-        self._params += row.kind is Kind.PARAM
-        self._tags += row.kind is Kind.TAG
-        self._files += len(row.files)
-        self._bytes += self._size(row)
+
+def _counts(row: Row) -> tuple[int, int, int, int]:
+    """How many metrics, params, tags and files a row has."""
+    if row.values:
+        return len(row.values), 0, 0, 0
+    return 0, int(row.kind is Kind.PARAM), int(row.kind is Kind.TAG), len(row.files)
 
 
 def _name_bytes(name: str) -> int:

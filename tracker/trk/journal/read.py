@@ -28,6 +28,7 @@ PAGE = 5000  # rows per read
 RUNS_PAGE = 500  # stays under SQLite's oldest limit of 999 arguments
 MAX_SHOWN = 1000  # rejections listed with a run; the count is of all
 
+_KINDS = {str(kind): kind for kind in Kind}
 _CONTENT = frozenset(str(kind) for kind in FILES)
 # What is put into the queries below.
 _ALIVE = "deleted IS NULL AND (?1 IS NULL OR experiment = ?1)"
@@ -42,13 +43,13 @@ def to_float(stored: Any) -> float:
 def row(columns: Sequence[Any]) -> Row:
     """A Row from (n, kind, time, key, step, value)."""
     n, kind, time_ms, key, step, value = columns
+    if key is not None and step is not None:
+        return Row(n, _KINDS[kind], time_ms, key, step, None, {key: float(value)})
     if step is None and kind in _CONTENT:
         return _content(n, Kind(kind), time_ms, key, json.loads(value))
     if step is None:
         return Row(n, Kind(kind), time_ms, key, None, value)
-    if key is None:
-        return Row(n, Kind.METRIC, time_ms, None, step, None, {k: float(v) for k, v in json.loads(value).items()})
-    return Row(n, Kind(kind), time_ms, key, step, None, {key: float(value)})
+    return Row(n, Kind.METRIC, time_ms, None, step, None, {k: float(v) for k, v in json.loads(value).items()})
 
 
 def _content(n: int, kind: Kind, time_ms: int, key: str, value: Mapping[str, Any]) -> Row:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from trk import backends, config, session
 from trk.backends import bounded
-from trk.backends.base import ArtifactBackend, SearchableBackend
+from trk.backends.base import ArtifactBackend, SearchableBackend, goes_whole
 from trk.daemon import client as daemon
 from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable, UsageError
 from trk.journal import cursors, files, lifecycle, read
@@ -20,31 +20,16 @@ from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
 from trk.media.table_cells import count
 from trk.query.filters import Filter
+from trk.query.scores import Score as Score
+from trk.query.scores import score
 from trk.records import ArtifactRecord, MetricPoint, RunRecord
-from trk.rules import check_text, is_ranked, shown
+from trk.rules import check_text, shown
 
 LOCAL = "local"
 HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
 
 Warn = Callable[[str], None]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What ranking needs of one run: the last value, and the extremes over the finite values with their steps.
-
-    `key` is the source's own handle of the run. `last_step` is None where the source does not tell it cheaply.
-    """
-
-    key: Any
-    run_id: str
-    experiment: str
-    start_ms: int
-    last: float
-    last_step: int | None
-    low: tuple[float, int] | None
-    high: tuple[float, int] | None
 
 
 class Source(Protocol):
@@ -260,8 +245,17 @@ class BackendSource:
     def get(self, named: str) -> RunRecord | None:
         """The run with this trk id, or with this id at the backend."""
         theirs = {run_id: remote_id for remote_id, run_id in self._attached.items()}
-        record = self._backend.get(theirs.get(named, named.removeprefix(f"{self.name}:")))
+        record = self._delivered(named) or self._backend.get(theirs.get(named, named.removeprefix(f"{self.name}:")))
         return None if record is None else self._with_deliveries(record)
+
+    def _delivered(self, run_id: str) -> RunRecord | None:
+        """A run of this journal, by the id that it was delivered to: a backend finds that in one step."""
+        run = read.run_key(self._journal, run_id) if self._journal is not None else None
+        if self._journal is None or run is None:
+            return None
+        state = read.deliveries_of(self._journal, [run]).get(run, {}).get(self.name)
+        record = self._backend.get(f"{self.name}:{state.run_id}") if state is not None and state.run_id else None
+        return record if record is not None and record.run_id == run_id else None
 
     def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
         """The points of a metric by (step, time, value)."""
@@ -286,7 +280,7 @@ class BackendSource:
                 histories = list(pool.map(lambda record: self.history(record, metric), having))
         else:
             histories = [[] for _ in having]
-        scores = [_score(record, metric, points) for record, points in zip(having, histories, strict=True)]
+        scores = [score(record, metric, points) for record, points in zip(having, histories, strict=True)]
         return scores, len(records) - len(having)
 
     def scored(self, score: Score) -> RunRecord:
@@ -326,22 +320,6 @@ class BackendSource:
         return sorted({name for record in self._backend.search(experiment, None) for name in record.metrics})
 
 
-def _score(record: RunRecord, metric: str, points: Sequence[MetricPoint]) -> Score:
-    ranked = [point for point in points if is_ranked(point.value)]
-    low = min(ranked, key=lambda point: (point.value, point.step), default=None)
-    high = min(ranked, key=lambda point: (-point.value, point.step), default=None)
-    return Score(
-        record,
-        record.run_id,
-        record.experiment,
-        round(record.start_time.timestamp() * 1000) if record.start_time is not None else 0,
-        record.metrics[metric],
-        points[-1].step if points else None,
-        None if low is None else (low.value, low.step),
-        None if high is None else (high.value, high.step),
-    )
-
-
 def within(source: Source, deadline: float, ask: Callable[[], T]) -> T:
     """What `ask` answers, until `deadline` (by time.monotonic). Raises SourceUnavailable when it takes longer.
 
@@ -361,7 +339,9 @@ def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
     resolved = config.resolve(folder, source=named)
     for warning in resolved.warnings:
         warn(warning)
-    chosen = resolved.get("source") or next((n for n in resolved.get("backends") if _searchable(n)), LOCAL)
+    chosen = resolved.get("source") or next(
+        (n for n in resolved.get("backends") if _searchable(n) and not goes_whole(config.target(n, resolved))), LOCAL
+    )
     if chosen == LOCAL:
         return LocalSource(journal)
     backends.check_known(chosen)
@@ -412,7 +392,7 @@ def find(source: Source, named: str) -> RunRecord:
     journal = session.existing_journal(session.find_folder())
     run_id = named
     # A backend finds a run by its own id in one step.
-    own = named.startswith(HANDLES) and source.name != LOCAL
+    own = named.startswith(HANDLES) and named.startswith(f"{source.name}:")
     if journal is not None:
         run_id = _known_id(journal, named, own)
         # Of another program's run the attachment alone is deleted: at its backend it is as it was.

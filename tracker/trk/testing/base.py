@@ -84,6 +84,7 @@ class Hooks:
 
     confirm_within_s: float = 30.0
     keeps_modes: bool = True
+    restores: bool = True  # what was deleted there; where not, that is refused by a Conflict
 
     def make_backend(self) -> Backend:
         """A new backend on the same server."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trk.backends.base import DeletingBackend
-from trk.errors import NotFound
+from trk.errors import Conflict, NotFound
 from trk.records import Kind, LoggedFile, Row, Status
 from trk.rules import check_artifact_path
 from trk.testing.base import NOON, Hooks, files, logged, metric, raises, skip, table
@@ -113,7 +113,11 @@ class ListingContract(Hooks):
         if not isinstance(backend, DeletingBackend):
             skip("this backend deletes no runs")
         run = self.delivered([metric(1, "f1", 0.5)], spec)
-        for deleted in (True, True, False, False):
+        if not self.restores:
+            backend.set_deleted(run.remote_id, True)
+            assert source.get(spec.run_id) is None
+            raises(Conflict, lambda: backend.set_deleted(run.remote_id, False))
+        for deleted in (True, True, False, False) if self.restores else ():
             backend.set_deleted(run.remote_id, deleted)
             assert (source.get(spec.run_id) is None) == deleted
         raises(NotFound, lambda: backend.set_deleted("0" * 32, True))
