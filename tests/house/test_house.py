@@ -39,6 +39,7 @@ FLOORS = {
     "trk.daemon": 3,
     "trk.tracker": 4,
     "trk.attaching": 4,
+    "trk.active": 4,
     "trk.deleting": 4,
     "trk.leaving": 4,
     "trk.checkup": 4,

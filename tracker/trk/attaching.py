@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from trk import config, owners, rules, session
 from trk.backends import foreign
@@ -49,6 +49,7 @@ def attach(
     timeout: float = DEFAULT_TIMEOUT_S,
     warn: Warn = _warn,
     delivery: str | None = None,
+    active: Literal["mlflow", "wandb"] | None = None,
 ) -> Run:
     """An existing run that is still open, to log into; it is left open at the end of a `with` block.
 
@@ -63,7 +64,16 @@ def attach(
     it here. Raises SourceUnavailable when mlflow is not installed or denies access.
 
     `delivery` says who delivers what is logged meanwhile, as in `trk.start`.
+
+    `active="mlflow"` is the run that this thread is in by MLflow's own means, `active="wandb"` the one that this process
+    is in by W&B's: what is logged into that is handed to its SDK by the call itself. NoActiveRun when there is none.
     """
+    if active is not None:
+        from trk import active as active_runs
+
+        if run is not None or shell_session or delivery is not None:
+            raise UsageError("active is this process's own run: no other, no shells' and no daemon's")
+        return active_runs.attach(active, timeout=timeout, warn=warn)
     return join(run, shell_session=shell_session, timeout=timeout, warn=warn, delivery=delivery, goes_on=True).run
 
 
@@ -84,8 +94,17 @@ def join(
         joined = _joined(run, shell_session)
         hand_over(joined, config.resolve(joined.folder, delivery=delivery), goes_on=goes_on)
         return Attached(joined, handle)
-    backend, remote_id = parted(named)
     resolved = config.resolve(session.find_folder(), delivery=delivery)
+    attached = join_foreign(*parted(named), resolved, shell_session=shell_session, timeout=timeout, warn=warn)
+    hand_over(attached.run, resolved, goes_on=goes_on)
+    return attached
+
+
+def join_foreign(
+    backend: str, remote_id: str, resolved: config.Settings, *, shell_session: bool = False, timeout: float, warn: Warn
+) -> Attached:
+    """A run by a backend's own id, at the place that the settings say, entered; nobody delivers it yet."""
+    found = find_journal()
     for warning in resolved.warnings:
         warn(warning)
     target = config.target(backend, resolved)
@@ -93,13 +112,9 @@ def join(
     if found is not None and known is not None:
         _check_here(found[1], known)  # before anybody is asked
         if not lifecycle.is_external(found[1], known):
-            joined = _joined(Run(found[1], found[0], known), shell_session)
-            hand_over(joined, resolved, goes_on=goes_on)
-            return Attached(joined)
+            return Attached(_joined(Run(found[1], found[0], known), shell_session))
     there = _asked(backend, target, remote_id, timeout, warn)
-    attached = _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
-    hand_over(attached.run, resolved, goes_on=goes_on)
-    return attached
+    return _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
 
 
 def parted(named: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trk.backends import _wandb_media as media
+from trk.backends import _wandb_own as own
 from trk.backends._wandb_run import END, STATUS, WandbRun
 from trk.records import LINES, Kind, MetricStats, Row, Status
 
@@ -80,7 +81,9 @@ def _no_number(text: str) -> Any:
 
 
 def _param(run: WandbRun, row: Row) -> None:
-    key, value = row.key or "", scalar(row.text or "")
+    key, text = row.key or "", row.text or ""
+    known = own.has_value(run.spec.run_id, key, text)
+    value = own.value(run.spec.run_id, key) if known else scalar(text)
     run.sdk.config.update({key: value}, allow_val_change=True)
     run.expected.other(row.n, "config", key, value)
 

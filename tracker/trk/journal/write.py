@@ -175,7 +175,8 @@ def params(
     """A row per param that is new; returns the last one's number, None when all were there already.
 
     A param with another value is a Conflict and nothing is written; with `if_exists` "keep" it stays as it is, with
-    "suffix" the new value goes to `<key>_2`, `<key>_3`, …
+    "suffix" the new value goes to `<key>_2`, `<key>_3`, …; with "change" it has the new value from then on, where a
+    backend lets it.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
         return _append_params(open_rows(db, run_id), values, time_ms, if_exists)
@@ -187,7 +188,7 @@ def _append_params(rows: Rows, values: Mapping[str, str], time_ms: int, if_exist
         name = _param_name(rows.db, rows.run, key, value, if_exists)
         if name is not None:
             n = rows.append("param", time_ms, name, None, value)
-            rows.db.execute("INSERT INTO params VALUES (?, ?, ?)", (rows.run, name, value))
+            rows.db.execute("INSERT OR REPLACE INTO params VALUES (?, ?, ?)", (rows.run, name, value))
     return n
 
 
@@ -203,6 +204,8 @@ def _param_name(db: Connection, run: int, key: str, value: str, if_exists: str) 
         return key
     if known == value or if_exists == "keep":
         return None
+    if if_exists == "change":
+        return key
     if if_exists == "error":
         raise Conflict(
             f"param {key} is already {_short(known)} in this run and can't become {_short(value)}",
