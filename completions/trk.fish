@@ -97,7 +97,9 @@ function __trk_valued
         case restore
             printf '%s\n' --timeout
         case sync
-            printf '%s\n' --run --to --timeout
+            printf '%s\n' --run --to --uri --timeout
+        case gc
+            printf '%s\n' --older-than
         case verify
             printf '%s\n' --run --backend -b --timeout --format --field
         case config
@@ -189,6 +191,7 @@ complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a basel
 complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
+complete -c trk -n __trk_first -a gc -d 'Free the bytes that the backends have.'
 complete -c trk -n __trk_first -a verify -d 'Read back what the backends have.'
 complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
 complete -c trk -n __trk_first -a daemon -d 'The process that delivers in the background.'
@@ -196,7 +199,7 @@ complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends 
 complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
-complete -c trk -n __trk_first -a help -d 'Explain delivery, exit-codes, json, sessions.'
+complete -c trk -n __trk_first -a help -d 'Explain topics, such as delivery, storage.'
 complete -c trk -n '__trk_in start best ls' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
@@ -215,8 +218,8 @@ complete -c trk -n '__trk_in start' -l wandb-group -d 'For the W&B backend, when
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
 complete -c trk -n '__trk_in start end best ls show history compare delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync gc verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync gc config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long the server may take to tell of mlflow:ID.' -x
 complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
@@ -272,6 +275,9 @@ complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag 
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in sync' -l uri -d 'With --to: the runs go there now, from their first row on.' -x
+complete -c trk -n '__trk_in gc' -l older-than -d 'Of runs that ended so long ago: 30d, 12h, 0. Else the setting retention.' -x
+complete -c trk -n '__trk_in gc' -l dry-run -d 'Remove nothing; say what would be.'
 complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x
 complete -c trk -n '__trk_in verify' -l quiet -s q -d 'Print the ids of the runs that differ only.'
@@ -313,4 +319,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'delivery exit-codes json sessions'
+complete -c trk -n '__trk_at help 1' -a 'delivery exit-codes json sessions storage'

@@ -83,6 +83,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (lifecycle.delete, "Delete runs; restore brings them back."),
     (lifecycle.restore, "Bring deleted runs back."),
     (session.sync, "Deliver what is pending."),
+    (care.gc, "Free the bytes that the backends have."),
     (verify.verify, "Read back what the backends have."),
     (manage.config, "Show settings and where they come from."),
     (daemon.daemon, "The process that delivers in the background."),
@@ -90,7 +91,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (care.ui, "MLflow's UI on the right store."),
     (completion.completion, "Complete trk's words in bash, zsh, fish."),
     (manage.demo, "A small sweep on real data."),
-    (manage.help_, "Explain delivery, exit-codes, json, sessions."),
+    (manage.help_, "Explain topics, such as delivery, storage."),
 )
 
 for _verb, _short in _VERBS:

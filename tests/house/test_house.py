@@ -38,6 +38,8 @@ FLOORS = {
     "trk.run": 3,
     "trk.daemon": 3,
     "trk.tracker": 4,
+    "trk.rebuilding": 4,
+    "trk.cleaning": 4,
     "trk.attaching": 4,
     "trk.active": 4,
     "trk.deleting": 4,

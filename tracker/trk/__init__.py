@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trk.attaching import resume as resume
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
+    from trk.cleaning import gc as gc
     from trk.deleting import delete as delete
     from trk.deleting import restore as restore
     from trk.ephemeral import Vanishing as Vanishing
@@ -80,6 +81,9 @@ if TYPE_CHECKING:
         Difference as Difference,
     )
     from trk.records import (
+        Freed as Freed,
+    )
+    from trk.records import (
         MetricComparison as MetricComparison,
     )
     from trk.records import (
@@ -120,6 +124,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
     "trk.checkup": ("Check", "doctor"),
+    "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (
         "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
@@ -131,8 +136,8 @@ _HOMES = {
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.compare": ("compare",),
     "trk.records": (
-        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "MetricComparison", "MetricPoint",
-        "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
+        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
+        "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
     "trk.tracker": ("active_run", "start", "sync"),

@@ -37,6 +37,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "strict": ("TRK_STRICT",),
     "key_prefix": ("TRK_KEY_PREFIX",),
     "step_metric": ("TRK_STEP_METRIC",),
+    "retention": ("TRK_RETENTION",),
     "mlflow_uri": ("MLFLOW_TRACKING_URI",),
     "wandb_project": ("WANDB_PROJECT",),
     "wandb_entity": ("WANDB_ENTITY",),
@@ -160,6 +161,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             return _backend_list(value)
         if name == "strict":
             return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
+        if name == "retention" and value == 0 and not isinstance(value, bool):
+            return "0"
         if name == "exit_timeout":
             return _seconds(value)
         if not isinstance(value, str):
@@ -171,6 +174,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             rules.check_name(value + "x", "key prefix")
         if name == "step_metric":
             rules.check_name(value, "step metric")
+        if name == "retention":
+            rules.parse_duration(value, "retention")
         if name == "wandb_mode":
             return wandb.check_mode(value)
         if name == "daemon" and value not in ("auto", "off"):

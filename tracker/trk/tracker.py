@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trk import backends as known_backends
-from trk import config, delivery, leftovers, owners, rules, session, settings
+from trk import config, delivery, leftovers, owners, rebuilding, rules, session, settings
 from trk.backends import foreign
 from trk.daemon import client as daemon
 from trk.daemon import credentials, left_alone
@@ -392,24 +392,41 @@ def sync(
     run: str | None = None,
     *,
     to: str | None = None,
+    uri: str | None = None,
     timeout: float = delivery.DEFAULT_TIMEOUT_S,
     strict: bool = False,
     progress: delivery.Progress | None = None,
     trouble: delivery.Trouble | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[RunRecord]:
     """Deliver what is pending: of every run, or of one; to every backend, or to one. At most `timeout` seconds.
 
+    With `uri` the runs of trk that are not deleted (or the one) go to that address of the backend `to` from now on:
+    everything of them is delivered there from the journal, and what is logged later; where they were is left as it is.
+    Called again with the same address it delivers what is pending. User and password in it are used for this delivery
+    and kept nowhere. Runs of other programs stay where they are; `warn` (left out: Python's warnings) is told of them.
+
     Returns the records of the runs that had something pending (of `run`, in any case), whose `backends` tell what
-    was delivered. With `strict`, NotDelivered is raised when anything is pending or rejected.
+    was delivered. With `strict`, NotDelivered is raised when anything is pending or rejected. Raises UsageError, and
+    Conflict when another process goes on delivering, so that nothing could be changed.
     """
     from trk.journal import cursors
 
     if to is not None:
         known_backends.check_known(to)
     found = find_journal()
+    place = rebuilding.place(found[0] if found else None, to, uri) if uri is not None else None
     if found is None:
         return []
     folder, journal = found
+    if place is not None:
+        only = need_run(run).id if run is not None else None
+        records = rebuilding.rebuild(
+            journal, folder, place, only, timeout=timeout, progress=progress, trouble=trouble, warn=warn
+        )
+        if strict:
+            delivery.check_delivered(records, to)
+        return records
     waiting = [need_run(run).id] if run is not None else None
     concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
     if concerned:

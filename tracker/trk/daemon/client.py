@@ -9,15 +9,16 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import trk
 from trk import config, delivery, settings
 from trk.daemon import credentials, place
 from trk.delivery import live
+from trk.delivery.lock import DeliverLock
 from trk.delivery.waiting import Waiting
-from trk.errors import DaemonError, TrkError
+from trk.errors import Conflict, DaemonError, TrkError
 from trk.journal import cursors
 from trk.journal.db import Journal
 
@@ -27,6 +28,7 @@ AGAIN_S = 1.0  # a daemon that was killed is started again after this time
 AT_ONCE_S = 0.05  # how long a log command waits for it
 LEAVING_S = 30.0  # a daemon that was asked to leave has left after this time
 _POLL_S = 0.02
+_ASK_S = 0.2
 _LINE = 1 << 16
 
 
@@ -260,6 +262,35 @@ def deliver(
             connection.ask("yield", timeout=max(0.1, deadline - time.monotonic()))
             return _here(journal, folder, run_ids, backends, deadline, progress, trouble)
     return _here(journal, folder, run_ids, backends, deadline, progress, trouble)
+
+
+@contextlib.contextmanager
+def alone(folder: str, timeout: float) -> Iterator[Callable[[], None]]:
+    """Inside a `with` nobody else delivers from this folder: a daemon pauses. What it gives lets go of the lock.
+
+    For a change of where runs go, after which whoever delivers looks anew. Raises Conflict when another process
+    goes on delivering for `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    lock = DeliverLock(folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        asked = False
+        while True:
+            found = None if asked or not can_run() else place.look(folder)
+            if found is not None and found[0]:
+                with contextlib.suppress(DaemonError):  # it is just leaving, or in a long call: asked again
+                    connection = stack.enter_context(_reached(folder))
+                    connection.ask("yield", timeout=max(0.1, deadline - time.monotonic()))
+                    asked = True
+            if lock.acquire(min(deadline, time.monotonic() + _ASK_S)):
+                break
+            if time.monotonic() >= deadline:
+                raise Conflict(
+                    f"another process has been delivering for {timeout:g} s: nothing was changed",
+                    hint="trk daemon status; or a longer --timeout",
+                )
+        yield lock.release
 
 
 def _here(

@@ -10,6 +10,7 @@ itself. A value is a JSON object:
 from __future__ import annotations
 
 import json
+import os
 
 from trk.errors import Conflict, UsageError
 from trk.journal import blobs, write
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trk.journal.write import Rows
 
 _FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SHOWN = ("html", "text", "dict", "image", "figure")  # of these what was there before is kept
 TABLE_END = ".json"  # MLflow's load_table goes by it
 
 
@@ -39,12 +41,12 @@ def append_files(
 
     Raises Conflict when the run has ended, or has something else at a path.
     """
-    blobs.settle(journal, _hashes(files))
     time_ms = write.now_ms()
-    with journal.explaining, journal.lock, journal.begun() as db:
+    with blobs.settled(journal, _hashes(files)), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         for file in files:
             _check_place(rows, file["path"], kind)
+            _check_earlier(journal, rows, file["path"], kind)
             key = file["path"] if name is None else name
             rows.append(kind, time_ms, key, None, _packed(files=[file], step=step))
             _list(rows, kind, key, [file], step)
@@ -65,9 +67,8 @@ def append_artifact(
     Versions count up from 0 for each name of an experiment; the same content has the same version. The paths of the
     files are put below `<name>/v<version>/`. Raises Conflict, also when the name is one of another type.
     """
-    blobs.settle(journal, _hashes(files))
     time_ms = write.now_ms()
-    with journal.explaining, journal.lock, journal.begun() as db:
+    with blobs.settled(journal, _hashes(files)), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         experiment = db.execute("SELECT experiment FROM runs WHERE run = ?", (rows.run,)).fetchone()[0]
         type_, version = _version(rows, experiment, name, type_, guess, digest)
@@ -114,10 +115,9 @@ def append_table(
     The first call makes the table; from then on its columns are these, in any order. Raises UsageError for others;
     with `widen` new ones are added to them, and what rows lack of them is null.
     """
-    blobs.settle(journal, _hashes([part]))
     time_ms = write.now_ms()
     path = name + TABLE_END
-    with journal.explaining, journal.lock, journal.begun() as db:
+    with blobs.settled(journal, _hashes([part])), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         _check_place(rows, path, "table")
         known = _columns(rows, path, columns)
@@ -125,6 +125,7 @@ def append_table(
             known = [*known, *(column for column in columns if column not in set(known))]
         else:
             _check_columns(name, known, columns)
+        _check_earlier(journal, rows, path, "table")
         n = rows.append("table", time_ms, name, None, _packed(columns=columns, **part))
         db.execute(
             "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4, columns = ?3",
@@ -176,6 +177,27 @@ def _check_place(rows: Rows, path: str, kind: str) -> None:
     ).fetchone()
     if below is not None:
         raise Conflict(f"{path} is a folder of this run: {below[0]} is in it", hint="another --name or --path")
+
+
+def _check_earlier(journal: Journal, rows: Rows, path: str, kind: str) -> None:
+    """Raise Conflict when delivering this would need earlier bytes of its path that `trk gc` has removed.
+
+    A table is handed over whole, and what a page or picture was before is put beside the new one.
+    """
+    if rows.db.execute("SELECT 1 FROM removed LIMIT 1").fetchone() is None:
+        return
+    found = rows.db.execute(
+        "SELECT sha256, kind, removed.time FROM files LEFT JOIN removed USING (sha256) WHERE run = ? AND path = ? "
+        "ORDER BY n DESC LIMIT ?",
+        (rows.run, path, -1 if kind == "table" else 1),
+    )
+    for sha256, before, time_ms in found:
+        needed = before == "table" or before in _SHOWN or kind in _SHOWN
+        if time_ms is not None and needed and not os.path.exists(blobs.path(journal, sha256)):
+            raise Conflict(
+                f"trk gc removed here what {path} was before: it would be lost when this takes its place",
+                hint="another --name",
+            )
 
 
 def _list(rows: Rows, kind: str, name: str, files: Sequence[Mapping[str, Any]], step: int | None) -> None:
