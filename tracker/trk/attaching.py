@@ -65,8 +65,9 @@ def attach(
 
     `delivery` says who delivers what is logged meanwhile, as in `trk.start`.
 
-    `active="mlflow"` is the run that this thread is in by MLflow's own means, `active="wandb"` the one that this process
-    is in by W&B's: what is logged into that is handed to its SDK by the call itself. NoActiveRun when there is none.
+    `active="mlflow"` is the run that this thread is in by MLflow's own means, `active="wandb"` the one that this
+    process is in by W&B's: what is logged into that is handed to its SDK by the call itself. Raises NoActiveRun when
+    there is none.
     """
     if active is not None:
         from trk import active as active_runs
@@ -87,7 +88,6 @@ def join(
     goes_on: bool = False,
 ) -> Attached:
     """`attach`, with what there is to tell of it. `goes_on` says that this process is not over in a moment."""
-    found = find_journal()
     if named is None or not named.startswith(HANDLES):
         run = need_run(named)
         handle = lifecycle.handle(run.journal, run.id)

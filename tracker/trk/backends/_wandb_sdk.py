@@ -100,10 +100,9 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
     with _lock:
         if (before := _open.pop(spec.run_id, None)) is not None:
             before.let_go()
-    if not offline and own.key(target) is None and not keys.has_key(base_url(target)):
-        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
     if not offline:
-        _probe(base_url(target), what)
+        check_key(target, what)
+        probe(base_url(target), what)
     with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
         given = own.arguments(spec.run_id)
         fixed = {
@@ -123,6 +122,12 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
         return wandb.init(**given | fixed)
 
 
+def check_key(target: Mapping[str, Any], what: str) -> None:
+    """Raise BackendNeedsUser when there is no key for a target's server."""
+    if own.key(target) is None and not keys.has_key(base_url(target)):
+        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
+
+
 def opened(run: WandbRun) -> None:
     """Remember an open run: the core process takes a run's id once."""
     with _lock:
@@ -136,7 +141,7 @@ def closed(run: WandbRun) -> None:
             del _open[run.spec.run_id]
 
 
-def _probe(url: str, what: str) -> None:
+def probe(url: str, what: str) -> None:
     """Raise BackendUnavailable when a server does not answer: the SDK would try for long, and keep the run's id."""
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen

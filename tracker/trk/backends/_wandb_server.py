@@ -43,6 +43,14 @@ class Server:
             return State(run)
 
 
+def check_login(target: Mapping[str, Any]) -> None:
+    """Raise BackendNeedsUser when there is no key for a target's server, or it refuses it; BackendUnavailable."""
+    server = Server(target)
+    sdk.check_key(target, server.name)
+    sdk.probe(sdk.base_url(target), server.name)
+    server.api()
+
+
 class State:
     """A run as the server has it at one moment."""
 

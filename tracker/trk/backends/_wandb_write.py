@@ -54,6 +54,8 @@ def _points(run: WandbRun, row: Row) -> None:
     if run.spec.external:
         _give_axes(run, row)
     _line(run, row, lambda: {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
+    for key in row.values:
+        run.expected.others.pop(("summary", key), None)  # a summary value of that name shows no more
     for key in old:
         run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
 
@@ -155,6 +157,7 @@ def _status(run: WandbRun, row: Row) -> None:
 def _stats(run: WandbRun, key: str, stats: MetricStats) -> None:
     if stats.count:
         run.sdk.summary[key] = stats.last
+        run.expected.others.pop(("summary", key), None)
     best = getattr(stats, BEST[stats.mode]) if stats.mode in BEST else None
     if best is not None:
         run.sdk.summary[f"{key}.{stats.mode}"] = best
