@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 import helpers
-from trk import session, tracker
+from trk import session, settings, tracker
 from trk.journal import db
 from trk.journal.db import Journal
 from trk.run import current
@@ -42,6 +42,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(session, "_journals", {})
     monkeypatch.setattr(tracker, "_mine", [])
+    monkeypatch.setattr(settings, "_forgotten", {})
     monkeypatch.setattr(tracker, "_served", [])
     token = current.set(())
     yield

@@ -150,6 +150,7 @@ def probe(url: str, what: str) -> None:
         with urlopen(url, timeout=PROBE_S):  # noqa: S310 - the user's own server
             return
     except HTTPError as error:
+        error.close()
         if error.code >= 500 or error.code == 429:
             raise BackendUnavailable(f"{what}: HTTP {error.code}", retry_after=_seconds(error)) from None
     except (URLError, OSError) as error:
