@@ -39,7 +39,7 @@ def check_all_is_there(places: Places, fetched: Path, iterations: int) -> None:
     best = at_wandb.summary["gepa/best/prompt"]
     assert f"Rule {iterations - 1}." in best
     assert at_wandb.files[at_wandb.summary[TREE]["path"]].count(b"<li>") == iterations
-    assert at_wandb.config["gepa/seed"] is None
+    assert at_wandb.config["gepa/budget"] == 100
     assert [step for step, _ in places.points("gepa/val/score")] == list(range(iterations))
     assert [len(places.points(f"gepa/task/{task}/score")) for task in range(WORKERS)] == [iterations] * WORKERS
     assert places.mlflow().data.params["gepa/tasks"] == "['a', 'b']"

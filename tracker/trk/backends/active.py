@@ -57,7 +57,8 @@ class ActiveWandb:
     def open(self, run: RunSpec) -> RemoteRun:
         """Take the host's run. Raises BackendRunGone when the program has ended, BackendNeedsUser in another one."""
         host = self._host()
-        self._runs[run.run_id] = _Line(run, host)
+        if run.run_id not in self._runs:
+            self._runs[run.run_id] = _Line(run, host)
         return RemoteRun(run.run_id, run.remote_id or path_of(host), url_of(host), external=True)
 
     def holds(self, row: Row) -> bool:
@@ -151,4 +152,5 @@ def path_of(host: Any) -> str:
 
 def url_of(host: Any) -> str | None:
     """The address of an SDK's run; None offline."""
-    return str(host.url) if host.url else None
+    is_online = not (getattr(host, "offline", False) or getattr(host, "disabled", False))
+    return str(host.url) if is_online and host.url else None
