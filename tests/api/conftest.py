@@ -85,7 +85,6 @@ class Places:
         to.mkdir(exist_ok=True)
         return Path(self.client.download_artifacts(self.mlflow().info.run_id, path, str(to))).read_text()
 
-
     def texts(self, folder: str, to: Path) -> set[str]:
         """The texts of all files in a folder of the run at MLflow."""
         to.mkdir(exist_ok=True)

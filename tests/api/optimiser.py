@@ -1,6 +1,6 @@
 """A program as gepa's users have it: it looks for a better prompt, and tells a tracker how that goes.
 
-    python optimiser.py own|attached PROJECT [DIE]
+python optimiser.py own|attached PROJECT [DIE]
 """
 
 import os
@@ -15,7 +15,7 @@ ITERATIONS, WORKERS = 6, 3
 
 
 def evaluate(tracker, prompt, iteration, task):
-    score = random.Random(f"{prompt}{task}").random()  # noqa: S311 - a game
+    score = random.Random(f"{prompt}{task}").random()
     tracker.log_metrics({f"task/{task}/score": score, "task/reason": "a text"}, step=iteration)
     return score
 
@@ -26,7 +26,8 @@ def optimise(tracker):
     with ThreadPoolExecutor(WORKERS) as pool:
         for iteration in range(ITERATIONS):
             prompt += f"Rule {iteration}. "
-            scores = list(pool.map(lambda task: evaluate(tracker, prompt, iteration, task), range(WORKERS)))
+            tasks = [pool.submit(evaluate, tracker, prompt, iteration, task) for task in range(WORKERS)]
+            scores = [task.result() for task in tasks]
             tree.append(sum(scores) / len(scores))
             tracker.log_metrics({"val/score": tree[-1], "iteration/size": len(prompt)}, step=iteration)
             known = {f"task {task}": score for task, score in enumerate(scores[: 1 + iteration // 3])}

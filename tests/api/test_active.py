@@ -52,7 +52,7 @@ def attached(places: Places, **arguments: Any) -> trk.ExperimentTracker:
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_without_an_active_run_to_attach_to_nothing_begins(name: str, places: Places) -> None:
     tracker = places.tracker(use_wandb=True, use_mlflow=True, **{f"{name}_attach_existing": True})
-    with pytest.raises(RuntimeError, match="no run of (W&B|MLflow) is active"):
+    with pytest.raises(RuntimeError, match=r"no run of (W&B|MLflow) is active"):
         tracker.start_run()
     assert not tracker.is_active()
     assert [run for run in places.mlflow_runs() if run.info.status == "RUNNING"] == []
@@ -148,11 +148,16 @@ def test_mlflow_attach_logs_from_all_threads_and_leaves_the_run_after_an_excepti
     places: Places, mlflow_host: Any
 ) -> None:
     tracker = places.tracker(use_wandb=False, mlflow_attach_existing=True, key_prefix="g/")
-    with pytest.raises(ZeroDivisionError), tracker:
-        thread = threading.Thread(target=lambda: tracker.log_table("t", ["a"], [[1]]))
-        thread.start()
-        thread.join()
-        raise ZeroDivisionError
+
+    def work() -> None:
+        with tracker:
+            thread = threading.Thread(target=lambda: tracker.log_table("t", ["a"], [[1]]))
+            thread.start()
+            thread.join()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert places.mlflow().info.status == "RUNNING"
     assert places.artifacts("g") == ["g/t.json"]
 

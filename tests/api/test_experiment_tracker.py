@@ -146,9 +146,14 @@ def test_an_exception_that_was_handled_before_the_run_is_not_the_runs(places: Pl
 
 def test_who_interrupts_does_not_wait_and_trk_sync_finishes(places: Places) -> None:
     tracker = places.tracker(use_wandb=False)
-    with pytest.raises(KeyboardInterrupt), tracker:
-        tracker.log_metrics({"a": 1})
-        raise KeyboardInterrupt
+
+    def work() -> None:
+        with tracker:
+            tracker.log_metrics({"a": 1})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     trk.sync()
     assert places.mlflow().info.status == "KILLED"
     assert places.points("a") == [(0, 1.0)]

@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from trk.attaching import attach as attach
     from trk.attaching import detach as detach
     from trk.attaching import resume as resume
+    from trk.bundles.taking import (
+        ImportedBundle as ImportedBundle,
+    )
+    from trk.bundles.taking import (
+        ImportedRun as ImportedRun,
+    )
+    from trk.bundles.taking import (
+        LeftOut as LeftOut,
+    )
+    from trk.bundles.taking import (
+        import_bundle as import_bundle,
+    )
+    from trk.bundles.writing import (
+        ExportedBundle as ExportedBundle,
+    )
+    from trk.bundles.writing import (
+        ExportedRun as ExportedRun,
+    )
+    from trk.bundles.writing import (
+        Missing as Missing,
+    )
+    from trk.bundles.writing import (
+        export_bundle as export_bundle,
+    )
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
     from trk.cleaning import gc as gc
@@ -110,14 +134,12 @@ if TYPE_CHECKING:
         VerifiedRun as VerifiedRun,
     )
     from trk.run import Run as Run
+    from trk.syncing import sync as sync
     from trk.tracker import (
         active_run as active_run,
     )
     from trk.tracker import (
         start as start,
-    )
-    from trk.tracker import (
-        sync as sync,
     )
     from trk.verifying import verify as verify
 
@@ -126,6 +148,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "trk.api.experiment_tracker": ("ExperimentTracker", "create_experiment_tracker"),
     "trk.attaching": ("attach", "detach", "resume"),
+    "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
+    "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
     "trk.checkup": ("Check", "doctor"),
     "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
@@ -143,7 +167,8 @@ _HOMES = {
         "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
-    "trk.tracker": ("active_run", "start", "sync"),
+    "trk.syncing": ("sync",),
+    "trk.tracker": ("active_run", "start"),
     "trk.verifying": ("verify",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

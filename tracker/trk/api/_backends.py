@@ -14,8 +14,9 @@ from trk.backends import _wandb_server, bounded
 from trk.backends.active import has_ended
 from trk.errors import BackendUnavailable, SourceUnavailable, TrkError
 from trk.journal import lifecycle, read
+from trk.owning import adopt
 from trk.run import Run
-from trk.tracker import adopt, create, hand_over
+from trk.tracker import create, hand_over
 
 if TYPE_CHECKING:
     from trk.api.experiment_tracker import ExperimentTracker

@@ -37,7 +37,12 @@ def folder(journal: Journal) -> str:
 
 def path(journal: Journal, sha256: str) -> str:
     """Where the bytes with this hash lie, or would."""
-    return os.path.join(folder(journal), sha256[:2], sha256)
+    return path_in(os.path.dirname(journal.path), sha256)
+
+
+def path_in(folder: str, sha256: str) -> str:
+    """The same in a `.trk` folder."""
+    return os.path.join(folder, "blobs", sha256[:2], sha256)
 
 
 def keep_bytes(journal: Journal, content: bytes) -> tuple[str, int]:
@@ -251,6 +256,26 @@ class Draft:
             return _no_room(self._journal, "what was to be logged")
         where = folder(self._journal)
         return JournalError(f"{where} can't be written: {error.strerror}", hint=f"ls -ld {where}")
+
+
+def adopt(journal: Journal, staged: str | None, sha256: str) -> None:
+    """Make a file with this hash, on the same file system, the blob; None: one that is there is about to be used again.
+
+    Either way `trk gc` leaves it until the row that names it is committed (`settled`). Raises JournalError.
+    """
+    target = path(journal, sha256)
+    try:
+        os.makedirs(os.path.join(folder(journal), "drafts"), 0o700, exist_ok=True)
+        with holds.Gate(folder(journal)):
+            holds.hold(folder(journal), sha256)
+            os.utime(staged or target)
+            if staged is not None:
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+                os.rename(staged, target)
+                _unsettled().add(target)
+    except OSError as error:
+        holds.drop(folder(journal))
+        raise JournalError(f"{folder(journal)} can't be written: {error.strerror}", hint="df -h") from None
 
 
 _here = _local()  # the blobs that this thread put and that may not be on the disk yet

@@ -45,11 +45,10 @@ def append_files(
     with blobs.settled(journal, _hashes(files)), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         for file in files:
-            _check_place(rows, file["path"], kind)
             _check_earlier(journal, rows, file["path"], kind)
             key = file["path"] if name is None else name
-            rows.append(kind, time_ms, key, None, _packed(files=[file], step=step))
-            _list(rows, kind, key, [file], step)
+            keep_files(rows, kind, key, [file], step, n=rows.n + 1)
+            rows.append(kind, time_ms, key, None, packed(files=[file], step=step))
     return rows.n
 
 
@@ -73,15 +72,26 @@ def append_artifact(
         experiment = db.execute("SELECT experiment FROM runs WHERE run = ?", (rows.run,)).fetchone()[0]
         type_, version = _version(rows, experiment, name, type_, guess, digest)
         placed = [{**file, "path": f"{name}/v{version}/{file['path']}"} for file in files]
-        for file in placed:
-            _check_place(rows, file["path"], "artifact")
-        n = rows.append("artifact", time_ms, name, None, _packed(files=placed, type=type_, version=version))
-        _list(rows, "artifact", name, placed, None)
-        db.execute(
-            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (rows.run, n, experiment, name, version, type_, digest),
-        )
+        keep_files(rows, "artifact", name, placed, None, n=rows.n + 1)
+        n = rows.append("artifact", time_ms, name, None, packed(files=placed, type=type_, version=version))
+        keep_version(rows, n, name, version, type_, digest)
     return n, version
+
+
+def keep_version(rows: Rows, n: int, name: str, version: int, type_: str, digest: str) -> None:
+    """A version of a named artifact of the run's experiment, which row `n` is."""
+    rows.db.execute(
+        "INSERT INTO versions SELECT run, ?2, experiment, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1",
+        (rows.run, n, name, version, type_, digest),
+    )
+
+
+def digest_of(files: Sequence[Mapping[str, Any]]) -> str:
+    """What an artifact holds, as one hash: the same files at the same paths are the same version."""
+    from hashlib import sha256
+
+    held = sorted((file["path"], file.get("sha256") or file["uri"]) for file in files)
+    return sha256(json.dumps(held).encode()).hexdigest()
 
 
 def _version(rows: Rows, experiment: str, name: str, type_: str | None, guess: str, digest: str) -> tuple[str, int]:
@@ -116,23 +126,36 @@ def append_table(
     with `widen` new ones are added to them, and what rows lack of them is null.
     """
     time_ms = write.now_ms()
-    path = name + TABLE_END
     with blobs.settled(journal, _hashes([part])), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
-        _check_place(rows, path, "table")
-        known = _columns(rows, path, columns)
-        if widen:
-            known = [*known, *(column for column in columns if column not in set(known))]
-        else:
-            _check_columns(name, known, columns)
-        _check_earlier(journal, rows, path, "table")
-        n = rows.append("table", time_ms, name, None, _packed(columns=columns, **part))
-        db.execute(
-            "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4, columns = ?3",
-            (rows.run, path, _json(known), count),
-        )
-        db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
-    return n
+        _check_earlier(journal, rows, name + TABLE_END, "table")
+        keep_table(rows, name, columns, part, count, n=rows.n + 1, widen=widen)
+        return rows.append("table", time_ms, name, None, packed(columns=columns, **part))
+
+
+def keep_table(
+    rows: Rows,
+    name: str,
+    columns: Sequence[str],
+    part: Mapping[str, Any],
+    count: int,
+    *,
+    n: int,
+    widen: bool,
+) -> None:
+    """Rows of a table, which row `n` brings. Raises Conflict, and without `widen` UsageError for other columns."""
+    path = name + TABLE_END
+    _check_place(rows, path, "table")
+    known = _columns(rows, path, columns)
+    if widen:
+        known = [*known, *(column for column in columns if column not in set(known))]
+    else:
+        _check_columns(name, known, columns)
+    rows.db.execute(
+        "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4, columns = ?3",
+        (rows.run, path, _json(known), count),
+    )
+    rows.db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
 
 
 def _hashes(files: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -200,14 +223,20 @@ def _check_earlier(journal: Journal, rows: Rows, path: str, kind: str) -> None:
             )
 
 
-def _list(rows: Rows, kind: str, name: str, files: Sequence[Mapping[str, Any]], step: int | None) -> None:
+def keep_files(
+    rows: Rows, kind: str, name: str, files: Sequence[Mapping[str, Any]], step: int | None, *, n: int
+) -> None:
+    """Files, which row `n` brings. Raises Conflict when something else is at a path of theirs."""
+    for file in files:
+        _check_place(rows, file["path"], kind)
     rows.db.executemany(
         _FILE,
-        [(rows.run, f["path"], rows.n, kind, name, step, f.get("size"), f.get("sha256"), f.get("uri")) for f in files],
+        [(rows.run, f["path"], n, kind, name, step, f.get("size"), f.get("sha256"), f.get("uri")) for f in files],
     )
 
 
-def _packed(**values: Any) -> str:
+def packed(**values: Any) -> str:
+    """The value of a row: what is None is left out."""
     return _json({key: value for key, value in values.items() if value is not None})
 
 
