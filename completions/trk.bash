@@ -214,7 +214,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,delivery,exit-codes,json,sessions,sources,storage')
+        places=('one::bundles,delivery,exit-codes,json,sessions,storage,trackers')
         ;;
     esac
 }

@@ -420,12 +420,9 @@ def test_rows_that_trk_would_not_have_logged_are_refused(desk: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([row("param", "p", None, "1"), row("param", "p", None, "2", n=2)], "param 'p' is already '1'"),
         ([row("status", None, None, "FINISHED"), row(n=2)], "row 2: a metric row after the run's end"),
         ([row("status", None, None, "FAILED"), row("status", None, None, "KILLED", n=2)], "status KILLED of a run"),
         ([row(), row(n=3)], "not row 2"),
-        ([row("table", "t", None, '{"columns": ["a"], "rows": [[1]]}'),
-          row("table", "t", None, '{"columns": ["b"], "rows": [[1]]}', n=2)], "has the columns"),
         ([row("table", "t", None, '{"columns": ["a"], "rows": [[1]]}'),
           row("text", "t.json", None, files(file("t.json")), n=2)], "is a table of this run already"),
         ([row("text", "a", None, files(file("a"))), row("text", "a/b", None, files(file("a/b")), n=2)], "no folder"),

@@ -43,6 +43,7 @@ FLOORS = {
     "trk.rebuilding": 4,
     "trk.cleaning": 4,
     "trk.attaching": 4,
+    "trk.active": 4,
     "trk.bundles": 4,
     "trk.deleting": 4,
     "trk.leaving": 4,

@@ -11,6 +11,8 @@ Names are loaded when they are first used, so that `import trk` costs millisecon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from trk.api.experiment_tracker import ExperimentTracker as ExperimentTracker
+    from trk.api.experiment_tracker import create_experiment_tracker as create_experiment_tracker
     from trk.attaching import attach as attach
     from trk.attaching import detach as detach
     from trk.attaching import resume as resume
@@ -144,6 +146,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "trk.api.experiment_tracker": ("ExperimentTracker", "create_experiment_tracker"),
     "trk.attaching": ("attach", "detach", "resume"),
     "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
     "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),

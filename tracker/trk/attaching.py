@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from trk import config, owners, rules, session
 from trk.backends import foreign
@@ -61,6 +61,7 @@ def attach(
     timeout: float = DEFAULT_TIMEOUT_S,
     warn: Warn = _warn,
     delivery: str | None = None,
+    active: Literal["mlflow", "wandb"] | None = None,
 ) -> Run:
     """An existing run that is still open, to log into; it is left open at the end of a `with` block.
 
@@ -79,7 +80,17 @@ def attach(
     ids as in these handles, attach one run here to both.
 
     `delivery` says who delivers what is logged meanwhile, as in `trk.start`.
+
+    `active="mlflow"` is the run that this thread is in by MLflow's own means, `active="wandb"` the one that this
+    process is in by W&B's: what is logged into that is handed to its SDK by the call itself. Raises NoActiveRun when
+    there is none.
     """
+    if active is not None:
+        from trk import active as active_runs
+
+        if (run, mlflow, wandb) != (None, None, None) or shell_session or delivery is not None:
+            raise UsageError("active is this process's own run: no other, no shells' and no daemon's")
+        return active_runs.attach(active, timeout=timeout, warn=warn)
     return join(
         run, mlflow=mlflow, wandb=wandb, shell_session=shell_session, timeout=timeout, warn=warn, delivery=delivery,
         goes_on=True,
@@ -98,7 +109,6 @@ def join(
     goes_on: bool = False,
 ) -> Attached:
     """`attach`, with what there is to tell of it. `goes_on` says that this process is not over in a moment."""
-    found = find_journal()
     handles = _handles(named, mlflow, wandb)
     if not handles:
         run = need_run(named)
@@ -107,6 +117,16 @@ def join(
         hand_over(joined, config.resolve(joined.folder, delivery=delivery), goes_on=goes_on)
         return Attached(joined, handle)
     resolved = config.resolve(session.find_folder(), delivery=delivery)
+    attached = join_foreign(handles, resolved, shell_session=shell_session, timeout=timeout, warn=warn)
+    hand_over(attached.run, resolved, goes_on=goes_on)
+    return attached
+
+
+def join_foreign(
+    handles: Sequence[str], resolved: config.Settings, *, shell_session: bool = False, timeout: float, warn: Warn
+) -> Attached:
+    """A run by the backends' own ids, at the places that the settings say, entered; nobody delivers it yet."""
+    found = find_journal()
     for warning in resolved.warnings:
         warn(warning)
     places = [_Place.of(handle, resolved) for handle in handles]
@@ -114,14 +134,10 @@ def join(
     if found is not None and known is not None:
         _check_here(found[1], known)  # before anybody is asked
         if not lifecycle.is_external(found[1], known):
-            joined = _joined(Run(found[1], found[0], known), shell_session)
-            hand_over(joined, resolved, goes_on=goes_on)
-            return Attached(joined)
+            return Attached(_joined(Run(found[1], found[0], known), shell_session))
     deadline = time.monotonic() + timeout
     there = [_asked(place, deadline, warn) for place in places]
-    attached = _join_foreign(places, there, known, resolved, shell_session)
-    hand_over(attached.run, resolved, goes_on=goes_on)
-    return attached
+    return _join_foreign(places, there, known, resolved, shell_session)
 
 
 def _handles(named: str | None, mlflow: str | None, wandb: str | None) -> list[str]:

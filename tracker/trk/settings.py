@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_forgotten: dict[str, str] = {}  # what an SDK must not find in the environment, and trk still goes by
+
+
 def env(name: str) -> str | None:
     """The value of an environment variable; None when it is unset or empty."""
-    return os.environ.get(name) or None
+    return os.environ.get(name) or _forgotten.get(name)
 
 
 def environment() -> Mapping[str, str]:
@@ -93,6 +96,8 @@ class overridden:  # noqa: N801 - used as a statement: `with settings.overridden
 
 
 def forget(names: tuple[str, ...]) -> None:
-    """Take variables out of this process's environment."""
+    """Take variables out of this process's environment; `env` goes on to know them."""
     for name in names:
-        os.environ.pop(name, None)
+        value = os.environ.pop(name, None)
+        if value:
+            _forgotten[name] = value

@@ -113,11 +113,13 @@ def create(
     shell_session: bool,
     replace: bool,
     goes_on: bool = False,
+    places: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Started:
     """`start`, without making the run this process's own. `command` is the command line to capture.
 
     `owner` is who starts it, as `trk.owners` has it. With `replace` the run before is delivered like the new one.
-    `goes_on` says that this process is not over in a moment.
+    `goes_on` says that this process is not over in a moment. `places` has, by backend, more of where the run goes
+    than the settings say.
     """
     # Whatever can be wrong with the words is found before a folder is made for the run.
     _check_words(name, description, tags or {}, params or {}, capture)
@@ -130,7 +132,9 @@ def create(
     all_tags = {**_captured(capture, folder, command), **(tags or {})}
 
     def make() -> Run:
-        return _create(journal, folder, name, resolved, parent_id, description, all_tags, params or {}, owner)
+        return _create(
+            journal, folder, name, resolved, parent_id, description, all_tags, params or {}, owner, places or {}
+        )
 
     replaced = None
     if shell_session:
@@ -246,6 +250,7 @@ def _create(
     tags: Mapping[str, object],
     params: Mapping[str, object],
     owner: str,
+    places: Mapping[str, Mapping[str, Any]],
 ) -> Run:
     run_id = new_run_id()
     inherited = read.run_settings(journal, parent_id) if parent_id is not None else None
@@ -260,7 +265,10 @@ def _create(
         "keyless": is_anyones(resolved),
         "owner": owner,
     }
-    targets = {name: config.as_text(config.target(name, resolved)) for name in resolved.get("backends") or ()}
+    targets = {
+        name: config.as_text({**config.target(name, resolved), **places.get(name, {})})
+        for name in resolved.get("backends") or ()
+    }
     config.check_experiment(fields["experiment"], resolved)
     prefix = fields["key_prefix"]
     write.create_run(journal, run_id, fields, targets, tag_texts(tags), param_texts(params, prefix))

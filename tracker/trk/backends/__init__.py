@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from trk.backends import active
 from trk.backends.base import Backend
 from trk.errors import BackendNeedsUser, ConfigurationError
 
@@ -38,6 +39,8 @@ def load(name: str) -> type[Backend]:
 
 def make(name: str, target: Mapping[str, Any]) -> Backend:
     """A backend for a target. Raises BackendNeedsUser when its package is missing."""
+    if active.is_meant(target):
+        return active.ActiveWandb(target)
     backend = load(name)
     requirement = backend.missing(target)
     if requirement is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trk import settings
+from trk.backends import _wandb_own as own
 from trk.backends import _wandb_settings as keys
 from trk.backends._wandb_errors import LOGIN, is_dead, translated
 from trk.backends._wandb_run import WandbRun
@@ -104,19 +105,30 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
     if not offline:
         _check(target, what)
     with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
-        return wandb.init(
-            entity=target.get("entity"),
-            project=str(target.get("project") or spec.experiment),
-            id=spec.run_id,
-            name=spec.name or None,
-            notes=spec.description,
-            group=target.get("group"),
-            dir=str(target.get("dir") or "."),
-            resume=None if offline else "allow",
-            reinit="create_new",
-            mode="offline" if offline else "online",
-            settings=_settings(wandb, target, x_start_time=spec.start_ms / 1000, **more),
-        )
+        given = own.arguments(spec.run_id)
+        fixed = {
+            "entity": target.get("entity"),
+            "project": str(target.get("project") or spec.experiment),
+            "id": spec.run_id,
+            "name": spec.name or None,
+            "notes": spec.description,
+            "group": target.get("group"),
+            "job_type": target.get("job_type"),
+            "dir": str(target.get("dir") or "."),
+            "resume": None if offline else "allow",
+            "reinit": "create_new",
+            "mode": "offline" if offline else "online",
+            "settings": _settings(
+                wandb, target, given.pop("settings", {}) | more | {"x_start_time": spec.start_ms / 1000}
+            ),
+        }
+        return wandb.init(**given | fixed)
+
+
+def check_key(target: Mapping[str, Any], what: str) -> None:
+    """Raise BackendNeedsUser when there is no key for a target's server."""
+    if own.key(target) is None and not keys.has_key(base_url(target)):
+        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
 
 
 def _joined(spec: RunSpec, target: Mapping[str, Any], what: str) -> Any:
@@ -134,18 +146,19 @@ def _joined(spec: RunSpec, target: Mapping[str, Any], what: str) -> Any:
             settings=_settings(
                 wandb,
                 target,
-                x_primary=False,
-                x_update_finish_state=False,
-                x_server_side_derived_summary=True,
-                x_label=f"trk-{spec.run_id[-6:]}",
+                {
+                    "x_primary": False,
+                    "x_update_finish_state": False,
+                    "x_server_side_derived_summary": True,
+                    "x_label": f"trk-{spec.run_id[-6:]}",
+                },
             ),
         )
 
 
 def _check(target: Mapping[str, Any], what: str) -> None:
     """Raise BackendNeedsUser when there is no key, BackendUnavailable when the server does not answer."""
-    if not keys.has_key(base_url(target)):
-        raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
+    check_key(target, what)
     probe(base_url(target), what)
 
 
@@ -171,6 +184,7 @@ def probe(url: str, what: str) -> None:
         with urlopen(url, timeout=PROBE_S):  # noqa: S310 - the user's own server
             return
     except HTTPError as error:
+        error.close()
         if error.code >= 500 or error.code == 429:
             raise BackendUnavailable(f"{what}: HTTP {error.code}", retry_after=_seconds(error)) from None
     except (URLError, OSError) as error:
@@ -188,26 +202,30 @@ def base_url(target: Mapping[str, Any]) -> str:
     return str(target.get("base_url") or keys.CLOUD)
 
 
-def _settings(wandb: Any, target: Mapping[str, Any], **more: Any) -> Any:
-    return wandb.Settings(
-        base_url=base_url(target),
-        silent=True,
-        quiet=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        save_code=False,
-        disable_job_creation=True,
-        x_disable_stats=True,
-        x_disable_meta=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,  # else the packages of this process are uploaded as the run's
-        x_file_stream_transmit_interval=1,  # half a second would silently be fifteen
-        init_timeout=INIT_S,
-        finish_timeout=FINISH_S,
-        finish_timeout_raises=True,
-        **more,
-    )
+def _settings(wandb: Any, target: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    chosen = {
+        "silent": True,
+        "quiet": True,
+        "console": "off",
+        "disable_git": True,
+        "disable_code": True,
+        "save_code": False,
+        "disable_job_creation": True,
+        "x_disable_stats": True,
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
+        "x_save_requirements": False,  # else the packages of this process are uploaded as the run's
+    }
+    needed = {
+        "base_url": base_url(target),
+        "x_file_stream_transmit_interval": 1,  # half a second would silently be fifteen
+        "init_timeout": INIT_S,
+        "finish_timeout": FINISH_S,
+        "finish_timeout_raises": True,
+    }
+    if (key := own.key(target)) is not None:
+        needed["api_key"] = key
+    return wandb.Settings(**{**chosen, **given, **needed})
 
 
 def offline_folders(target: Mapping[str, Any], run_id: str) -> list[Path]:

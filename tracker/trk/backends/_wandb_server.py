@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from trk.backends import _wandb_own as own
 from trk.backends import _wandb_sdk as sdk
 from trk.backends._wandb_run import LINE, WandbRun
 
@@ -30,7 +31,7 @@ class Server:
                 if self._target.get("entity"):
                     overrides["entity"] = str(self._target["entity"])
                 self._life = sdk.deaths()
-                self._api = wandb.Api(overrides=overrides, timeout=ASK_S)
+                self._api = wandb.Api(overrides=overrides, timeout=ASK_S, api_key=own.key(self._target))
             return self._api
 
     def state(self, path: str) -> State:
@@ -40,6 +41,14 @@ class Server:
             run = api.run(path)
             run.load(force=True)
             return State(run)
+
+
+def check_login(target: Mapping[str, Any]) -> None:
+    """Raise BackendNeedsUser when there is no key for a target's server, or it refuses it; BackendUnavailable."""
+    server = Server(target)
+    sdk.check_key(target, server.name)
+    sdk.probe(sdk.base_url(target), server.name)
+    server.api()
 
 
 class State:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trk.backends import _wandb_media as media
+from trk.backends import _wandb_own as own
 from trk.backends._wandb_run import END, LINE, STATUS, STEP, WandbRun
 from trk.backends._wandb_texts import (
     ARTIFACTS,
@@ -94,6 +95,8 @@ def _points(run: WandbRun, row: Row) -> None:
     _line(run, row, lambda: {run.axis: step, **row.values, STEP: step, "_timestamp": row.time_ms / 1000})
     if run.spec.external:
         return
+    for key in row.values:
+        run.expected.others.pop(("summary", key), None)  # a summary value of that name shows no more
     if run.axis in row.values and run.axis != STEP:
         run.sdk.summary[AXIS] = None  # it is a metric, too
     for key in old:
@@ -137,11 +140,13 @@ def _retag(run: WandbRun, key: str, text: str | None) -> None:
 
 
 def _param(run: WandbRun, row: Row) -> None:
-    key, value = row.key or "", scalar(row.text or "")
+    key, text = row.key or "", row.text or ""
+    known = own.has_value(run.spec.run_id, key, text)
+    value = own.value(run.spec.run_id, key) if known else scalar(text)
     run.sdk.config.update({key: value}, allow_val_change=True)
     run.expected.other(row.n, "config", key, value)
-    if text_of(value) != row.text:
-        _summarise(run, row.n, PARAMS + key, row.text)
+    if text_of(value) != text:
+        _summarise(run, row.n, PARAMS + key, text)
 
 
 def tag_of(key: str, text: str) -> str | None:
@@ -220,6 +225,7 @@ def _status(run: WandbRun, row: Row) -> None:
 def _stats(run: WandbRun, key: str, stats: MetricStats) -> None:
     if stats.count:
         run.sdk.summary[key] = stats.last
+        run.expected.others.pop(("summary", key), None)
     best = getattr(stats, BEST[stats.mode]) if stats.mode in BEST else None
     if best is not None:
         run.sdk.summary[f"{key}.{stats.mode}"] = best

@@ -123,6 +123,10 @@ class MlflowBackend:
         """The run with its params, tags and the paths of all its artifacts, deleted or not."""
         return back.held(self._store, self._reader, self._artifacts, remote_id)
 
+    def prepare(self, experiment: str) -> None:
+        """See that an experiment is there. Raises BackendNeedsUser when it was deleted."""
+        self._experiment(experiment)
+
     def _url(self, experiment_id: str, remote_id: str) -> str | None:
         if not is_server(self._store.uri):
             return None

@@ -112,28 +112,48 @@ def _version(rows: Rows, experiment: str, name: str, type_: str | None, guess: s
 
 
 def append_table(
-    journal: Journal, run_id: str, name: str, columns: Sequence[str], part: Mapping[str, Any], count: int
+    journal: Journal,
+    run_id: str,
+    name: str,
+    columns: Sequence[str],
+    part: Mapping[str, Any],
+    count: int,
+    widen: bool = False,
 ) -> int:
     """Rows of a table; returns the row's number. `part` is {"rows": …} or {"sha256": …, "size": …, "count": …}.
 
-    The first call makes the table; from then on its columns are these, in any order. Raises UsageError for others.
+    The first call makes the table; from then on its columns are these, in any order. Raises UsageError for others;
+    with `widen` new ones are added to them, and what rows lack of them is null.
     """
     time_ms = write.now_ms()
     with blobs.settled(journal, _hashes([part])), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         _check_earlier(journal, rows, name + TABLE_END, "table")
-        keep_table(rows, name, columns, part, count, n=rows.n + 1)
+        keep_table(rows, name, columns, part, count, n=rows.n + 1, widen=widen)
         return rows.append("table", time_ms, name, None, packed(columns=columns, **part))
 
 
-def keep_table(rows: Rows, name: str, columns: Sequence[str], part: Mapping[str, Any], count: int, *, n: int) -> None:
-    """Rows of a table, which row `n` brings. Raises Conflict and UsageError for what can't be added to it."""
+def keep_table(
+    rows: Rows,
+    name: str,
+    columns: Sequence[str],
+    part: Mapping[str, Any],
+    count: int,
+    *,
+    n: int,
+    widen: bool,
+) -> None:
+    """Rows of a table, which row `n` brings. Raises Conflict, and without `widen` UsageError for other columns."""
     path = name + TABLE_END
     _check_place(rows, path, "table")
-    _check_columns(rows, name, path, columns)
+    known = _columns(rows, path, columns)
+    if widen:
+        known = [*known, *(column for column in columns if column not in set(known))]
+    else:
+        _check_columns(name, known, columns)
     rows.db.execute(
-        "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4",
-        (rows.run, path, _json(columns), count),
+        "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4, columns = ?3",
+        (rows.run, path, _json(known), count),
     )
     rows.db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
 
@@ -142,9 +162,14 @@ def _hashes(files: Sequence[Mapping[str, Any]]) -> list[str]:
     return [file["sha256"] for file in files if file.get("sha256") is not None]
 
 
-def _check_columns(rows: Rows, name: str, path: str, columns: Sequence[str]) -> None:
+def _columns(rows: Rows, path: str, columns: Sequence[str]) -> Sequence[str]:
+    """The columns that a table has; of a new one, these."""
     found = rows.db.execute("SELECT columns FROM tables WHERE run = ? AND path = ?", (rows.run, path)).fetchone()
-    known = json.loads(found[0]) if found is not None else columns
+    known: Sequence[str] = json.loads(found[0]) if found is not None else columns
+    return known
+
+
+def _check_columns(name: str, known: Sequence[str], columns: Sequence[str]) -> None:
     if set(known) != set(columns):
         raise UsageError(
             f"table {name} has the columns {_named(known)}, and these rows have {_named(columns)}",

@@ -142,9 +142,10 @@ def _rows(journal: Journal, run: int, parts: Sequence[int], columns: Sequence[st
         if value["columns"] == columns:
             yield from rows
             continue
-        order = [value["columns"].index(column) for column in columns]
+        place = {column: at for at, column in enumerate(value["columns"])}
+        order = [place.get(column) for column in columns]  # a row of before a column was added has no such value
         for row in rows:
-            yield [row[at] for at in order]
+            yield [None if at is None else row[at] for at in order]
 
 
 def _lines(journal: Journal, sha256: str) -> Iterator[list[Any]]:

@@ -124,12 +124,7 @@ def _points(rows: Rows, row: Carried) -> None:
 
 
 def _param(rows: Rows, row: Carried) -> None:
-    key, value = row.key or "", str(row.value)
-    known = write.param(rows.db, rows.run, key)
-    if known is None:
-        write.keep_param(rows, key, value)
-    elif known != value:
-        raise Conflict(f"param {shown(key)} is already {shown(known)} in the run and can't become {shown(value)}")
+    write.keep_param(rows, row.key or "", str(row.value))
 
 
 def _tag(rows: Rows, row: Carried) -> None:
@@ -143,7 +138,7 @@ def _definition(rows: Rows, row: Carried) -> None:
 def _table(rows: Rows, row: Carried) -> None:
     part = row.content
     count = part["count"] if "count" in part else len(part["rows"])
-    content.keep_table(rows, row.key or "", part["columns"], part, count, n=rows.n + 1)
+    content.keep_table(rows, row.key or "", part["columns"], part, count, n=rows.n + 1, widen=True)
 
 
 def _files(rows: Rows, row: Carried) -> None:

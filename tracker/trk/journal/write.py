@@ -183,7 +183,8 @@ def params(
     """A row per param that is new; returns the last one's number, None when all were there already.
 
     A param with another value is a Conflict and nothing is written; with `if_exists` "keep" it stays as it is, with
-    "suffix" the new value goes to `<key>_2`, `<key>_3`, …
+    "suffix" the new value goes to `<key>_2`, `<key>_3`, …; with "change" it has the new value from then on, where a
+    backend lets it.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
         return _append_params(open_rows(db, run_id), values, time_ms, if_exists)
@@ -200,8 +201,8 @@ def _append_params(rows: Rows, values: Mapping[str, str], time_ms: int, if_exist
 
 
 def keep_param(rows: Rows, key: str, value: str) -> None:
-    """A param that the run does not have yet."""
-    rows.db.execute("INSERT INTO params VALUES (?, ?, ?)", (rows.run, key, value))
+    """A param, in the place of what it was."""
+    rows.db.execute("INSERT OR REPLACE INTO params VALUES (?, ?, ?)", (rows.run, key, value))
 
 
 def param(db: Connection, run: int, key: str) -> str | None:
@@ -217,6 +218,8 @@ def _param_name(db: Connection, run: int, key: str, value: str, if_exists: str) 
         return key
     if known == value or if_exists == "keep":
         return None
+    if if_exists == "change":
+        return key
     if if_exists == "error":
         raise Conflict(
             f"param {key} is already {_short(known)} in this run and can't become {_short(value)}",

@@ -241,8 +241,11 @@ def _one(run: Run, kind: str, thing: Given, name: str, endings: Sequence[str]) -
     return content.append_files(run.journal, run.id, kind, [thing.entry(run.journal, path)], name)
 
 
-def table(run: Run, name: str, rows: Parsed) -> tuple[int, int]:
-    """Rows of a table; returns (row number, how many rows). Nothing is written when one of them is bad."""
+def table(run: Run, name: str, rows: Parsed, *, widen: bool = False) -> tuple[int, int]:
+    """Rows of a table; returns (row number, how many rows). Nothing is written when one of them is bad.
+
+    With `widen`, columns that the table has not are added to it.
+    """
     name = rules.check_name(name, "table name")
     name = rules.check_name((run.key_prefix + name).removesuffix(content.TABLE_END), "table name")
     rules.check_artifact_path(name + content.TABLE_END, "table name")
@@ -257,7 +260,7 @@ def table(run: Run, name: str, rows: Parsed) -> tuple[int, int]:
     else:
         sha256, size = blobs.keep_chunks(run.journal, lines.chunks(first))
         part = {"sha256": sha256, "size": size, "count": lines.count}
-    return content.append_table(run.journal, run.id, name, rows.columns, part, lines.count), lines.count
+    return content.append_table(run.journal, run.id, name, rows.columns, part, lines.count, widen), lines.count
 
 
 class _Lines:
