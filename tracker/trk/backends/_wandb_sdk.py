@@ -32,6 +32,7 @@ _FOREIGN = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_MODE", "WAND
 
 _lock = threading.RLock()
 _open: dict[str, WandbRun] = {}
+_ours: tuple[Any, Any] = (None, None)  # the SDK's settings for trk, and the environment that they were read of
 _deaths = 0  # how often the core process was found dead: runs of an earlier life are dead
 
 
@@ -59,10 +60,33 @@ def module() -> Any:
     """The `wandb` module, imported in an environment that binds it to no other run."""
     with _lock:
         if "wandb" not in sys.modules:
-            settings.forget(_FOREIGN)
-            with settings.overridden(WANDB_ERROR_REPORTING="false"):
+            with settings.hidden(_FOREIGN), settings.overridden(WANDB_ERROR_REPORTING="false"):
                 importlib.import_module("wandb")
         return sys.modules["wandb"]
+
+
+@contextlib.contextmanager
+def own_settings() -> Iterator[None]:
+    """For a call that reads the SDK's settings, which it reads of the environment once: they are trk's.
+
+    A program that uses the SDK itself finds its own settings and environment as they were. What the SDK would say on
+    the terminal is not said.
+    """
+    global _ours
+    wandb = module()
+    with _lock, settings.hidden(_FOREIGN), settings.overridden(WANDB_ERROR_REPORTING="false"):
+        setup = wandb.sdk.wandb_setup.singleton()
+        theirs = setup._settings, setup._settings_environ
+        setup._settings, setup._settings_environ = _ours
+        try:
+            if setup._settings is None:
+                wandb.setup(wandb.Settings(silent=True, quiet=True))
+                _ours = setup._settings, setup._settings_environ
+            wandb.termsetup(setup._settings, None)
+            yield
+        finally:
+            setup._settings, setup._settings_environ = theirs
+            wandb.termsetup(theirs[0] or wandb.Settings(), None)
 
 
 def _bury(born: int) -> None:
@@ -103,7 +127,7 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
         raise BackendNeedsUser(f"{what}: there is no key for it here", hint=LOGIN)
     if not offline:
         _probe(base_url(target), what)
-    with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
+    with _lock, calling(what) as wandb, own_settings():
         return wandb.init(
             entity=target.get("entity"),
             project=str(target.get("project") or spec.experiment),

@@ -30,7 +30,8 @@ class Server:
                 if self._target.get("entity"):
                     overrides["entity"] = str(self._target["entity"])
                 self._life = sdk.deaths()
-                self._api = wandb.Api(overrides=overrides, timeout=ASK_S)
+                with sdk.own_settings():
+                    self._api = wandb.Api(overrides=overrides, timeout=ASK_S)
             return self._api
 
     def state(self, path: str) -> State:
