@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,delete,restore,sync,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -164,8 +164,23 @@ _trk_table() {
         others='one:deleted-run:'
         ;;
     sync)
-        options='--run --to --timeout --strict --json --quiet --help'
-        values='--run=one:run: --to=one::mlflow,wandb,memory --timeout=none'
+        options='--run --to --uri --timeout --strict --json --quiet --help'
+        values='--run=one:run: --to=one::mlflow,wandb,memory --uri=none --timeout=none'
+        ;;
+    gc)
+        options='--older-than --dry-run --json --quiet --help'
+        values='--older-than=none'
+        ;;
+    export)
+        options='--bundle --run --experiment --filter --pending --force --json --quiet --help'
+        values='--bundle=file --run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=none'
+        places=('one:run:')
+        others='one:run:'
+        ;;
+    import)
+        options='--backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --json --quiet --help'
+        values='--backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
+        places=('file')
         ;;
     verify)
         options='--run --backend --timeout --format --json --field --quiet --help'
@@ -199,7 +214,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::delivery,exit-codes,json,sessions')
+        places=('one::bundles,delivery,exit-codes,json,sessions,storage')
         ;;
     esac
 }

@@ -97,7 +97,13 @@ function __trk_valued
         case restore
             printf '%s\n' --timeout
         case sync
-            printf '%s\n' --run --to --timeout
+            printf '%s\n' --run --to --uri --timeout
+        case gc
+            printf '%s\n' --older-than
+        case export
+            printf '%s\n' --bundle --run --experiment -e --filter
+        case import
+            printf '%s\n' --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group
         case verify
             printf '%s\n' --run --backend -b --timeout --format --field
         case config
@@ -189,6 +195,9 @@ complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a basel
 complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
+complete -c trk -n __trk_first -a gc -d 'Free the bytes that the backends have.'
+complete -c trk -n __trk_first -a export -d 'Runs into a bundle, to carry them.'
+complete -c trk -n __trk_first -a import -d 'Take in a bundle of runs.'
 complete -c trk -n __trk_first -a verify -d 'Read back what the backends have.'
 complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
 complete -c trk -n __trk_first -a daemon -d 'The process that delivers in the background.'
@@ -196,9 +205,9 @@ complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends 
 complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
-complete -c trk -n __trk_first -a help -d 'Explain delivery, exit-codes, json, sessions.'
-complete -c trk -n '__trk_in start best ls' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
-complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
+complete -c trk -n '__trk_in start best ls export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start import' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
 complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
 complete -c trk -n '__trk_in start' -l description -x
@@ -208,15 +217,15 @@ complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED 
 complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
 complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args, as tags.' -x -k -a '(__trk_values many \'\' git env system args)'
-complete -c trk -n '__trk_in start' -l mlflow-uri -d 'MLflow\'s server.' -x
-complete -c trk -n '__trk_in start' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start import' -l mlflow-uri -d 'MLflow\'s server.' -x
+complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
 complete -c trk -n '__trk_in start end best ls show history compare delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long the server may take to tell of mlflow:ID.' -x
 complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
@@ -248,7 +257,7 @@ complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
-complete -c trk -n '__trk_in best ls' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x
+complete -c trk -n '__trk_in best ls export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x
 complete -c trk -n '__trk_in best ls show history artifacts compare' -l source -d 'Where to read: local, mlflow; else as configured.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
@@ -272,6 +281,14 @@ complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag 
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in sync' -l uri -d 'With --to: the runs go there now, from their first row on.' -x
+complete -c trk -n '__trk_in gc' -l older-than -d 'Of runs that ended so long ago: 30d, 12h, 0. Else the setting retention.' -x
+complete -c trk -n '__trk_in gc' -l dry-run -d 'Remove nothing; say what would be.'
+complete -c trk -n '__trk_in export' -l bundle -d 'Write a bundle for trk import; - is standard output.' -r -F
+complete -c trk -n '__trk_in export' -l run -d 'The same as RUN. May be given again.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in export' -l pending -d 'Only runs with something that is not delivered.'
+complete -c trk -n '__trk_in export' -l force -d 'Replace FILE if it is there.'
+complete -c trk -n '__trk_in import' -l attached -d 'Also runs of other programs: what was logged goes into those.'
 complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x
 complete -c trk -n '__trk_in verify' -l quiet -s q -d 'Print the ids of the runs that differ only.'
@@ -309,8 +326,10 @@ complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
+complete -c trk -n '__trk_at export 1 more' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at import 1' -F
 complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'delivery exit-codes json sessions'
+complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions storage'

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,6 +15,7 @@ import hypothesis
 import pytest
 
 import helpers
+from helpers import Course
 from trk import session, tracker
 from trk.journal import db
 from trk.journal.db import Journal
@@ -25,6 +28,28 @@ hypothesis.settings.load_profile("trk")
 os.environ["TRK_DAEMON"] = "off"  # also for what is set up before the first test; the tests of the daemon turn it on
 os.environ["TRK_EPHEMERAL"] = "no"  # wherever the tests run
 FOREIGN = ("TRK_", "MLFLOW_", "WANDB_", "GIT_")
+LONG_S = 8 * 3600.0  # no test of a long course takes longer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the courses of tests/faults take hours, not seconds")
+    parser.addoption("--seed", type=int, help="what a course that failed has printed: its dice fall the same again")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(LONG_S), append=False)
+
+
+@pytest.fixture
+def course(request: pytest.FixtureRequest) -> Course:
+    """Short, unless pytest was called with `--long`; its seed is printed, and is `--seed`'s if that is given."""
+    told = request.config.getoption("seed")
+    seed = int(told) if told is not None else time.time_ns() % 100_000
+    long = bool(request.config.getoption("long"))
+    print(f"again with: --seed {seed}{' --long' if long else ''}")
+    return Course(long, seed, random.Random(seed))
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +67,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(session, "_journals", {})
     monkeypatch.setattr(tracker, "_mine", [])
+    monkeypatch.setattr(tracker, "_served", [])
     token = current.set(())
     yield
     current.reset(token)

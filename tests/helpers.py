@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from trk.ids import new_run_id
@@ -15,6 +17,19 @@ from trk.journal import write
 from trk.journal.db import Journal
 
 COMMAND = [sys.executable, "-m", "trk_cli"]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long a course is, and the dice that decide what happens when: the same seed, the same dice."""
+
+    long: bool
+    seed: int
+    dice: random.Random
+
+    def many(self, short: int, long: int) -> int:
+        """One number or the other."""
+        return long if self.long else short
 
 
 def source_roots() -> list[str]:

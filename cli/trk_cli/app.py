@@ -13,6 +13,7 @@ from trk_cli.commands import (
     artifacts,
     ask,
     care,
+    carry,
     compare,
     completion,
     content,
@@ -83,6 +84,9 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (lifecycle.delete, "Delete runs; restore brings them back."),
     (lifecycle.restore, "Bring deleted runs back."),
     (session.sync, "Deliver what is pending."),
+    (care.gc, "Free the bytes that the backends have."),
+    (carry.export, "Runs into a bundle, to carry them."),
+    (carry.import_, "Take in a bundle of runs."),
     (verify.verify, "Read back what the backends have."),
     (manage.config, "Show settings and where they come from."),
     (daemon.daemon, "The process that delivers in the background."),
@@ -90,7 +94,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (care.ui, "MLflow's UI on the right store."),
     (completion.completion, "Complete trk's words in bash, zsh, fish."),
     (manage.demo, "A small sweep on real data."),
-    (manage.help_, "Explain delivery, exit-codes, json, sessions."),
+    (manage.help_, "Explain bundles, delivery, sessions and more."),
 )
 
 for _verb, _short in _VERBS:

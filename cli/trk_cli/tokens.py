@@ -26,7 +26,11 @@ VERBS = {
     "status": "--run= " + _SHOW,
     "delete": "--timeout= --no-wait --strict --json -q/--quiet",
     "restore": "--timeout= --no-wait --strict --json -q/--quiet",
-    "sync": "--run= --to= --timeout= --strict --json -q/--quiet",
+    "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
+    "gc": "--older-than= --dry-run --json -q/--quiet",
+    "export": "--bundle= --run=* -e/--experiment= --filter= --pending --force --json -q/--quiet",
+    "import": "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --json "
+    "-q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,
     "log-metric": _LOG + "--step= --timestamp=",
     "log-metrics": _LOG + "--step= --timestamp=",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.tools import Place, short_folder
+from daemon.tools import Place, filing_place
 from delivery import hostile
 
 
@@ -21,12 +21,5 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @pytest.fixture
 def place(project: Path, plugins: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A project whose runs go to a file, and where a daemon may run."""
-    monkeypatch.setenv("TRK_DAEMON", "auto")
-    monkeypatch.setenv("TRK_DAEMON_IDLE", "30")
-    monkeypatch.setenv("TRK_BACKENDS", "on-file")
-    monkeypatch.setenv("ARRIVALS", str(project / "arrivals"))
-    with short_folder() as runtime:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        found = Place(project, plugins, runtime)
+    with filing_place(project, plugins, monkeypatch) as found:
         yield found
-        found.end()

@@ -9,9 +9,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import helpers
 from trk.daemon import place as lock
@@ -47,9 +50,9 @@ class Place:
             stdin=subprocess.DEVNULL, cwd=self.project, env=self.environment(**env),
         )  # fmt: skip
 
-    def done(self, *words: str, **env: str) -> str:
+    def done(self, *words: str, timeout: float = 60, **env: str) -> str:
         """Run a command that succeeds; returns what it prints."""
-        found = self.trk(*words, **env)
+        found = self.trk(*words, timeout=timeout, **env)
         assert found.returncode == 0, found.stderr
         return found.stdout.strip()
 
@@ -88,6 +91,13 @@ class Place:
         for pid in self.daemons():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        helpers.until(lambda: self.daemons() == [])
+
+    def room_s(self) -> float:
+        """What a command may take beyond its `--timeout`: 2 s, and more on a machine that is busy with others."""
+        began = time.monotonic()
+        self.done("config", "show")
+        return 1 + 4 * (time.monotonic() - began)
 
     def arrived(self) -> list[tuple[str, int]]:
         """(run, row) of everything that arrived, in order, doubles too."""
@@ -98,3 +108,17 @@ class Place:
     def rows(self, run_id: str) -> list[int]:
         """The rows of a run that arrived, each once, in order."""
         return list(dict.fromkeys(n for found, n in self.arrived() if found == run_id))
+
+
+@contextlib.contextmanager
+def filing_place(project: Path, plugins: list[str], patch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A project whose runs go to a file, and where a daemon may run; what is left of daemons is ended."""
+    patch.setenv("TRK_DAEMON", "auto")
+    patch.setenv("TRK_DAEMON_IDLE", "30")
+    patch.setenv("TRK_BACKENDS", "on-file")
+    patch.setenv("ARRIVALS", str(project / "arrivals"))
+    with short_folder() as runtime:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        found = Place(project, plugins, runtime)
+        yield found
+        found.end()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import random
 import re
 import shlex
 import signal
@@ -22,6 +21,7 @@ import pytest
 
 import helpers
 import trk
+from helpers import Course
 from helpers import trk as command
 from servers.mlflow_server import MlflowServer
 from trk.journal import read
@@ -34,8 +34,7 @@ pytestmark = [
 ]
 
 Point = tuple[str, int, int, float]
-LONG = bool(os.environ.get("TRK_LONG"))
-KILLS = 60 if LONG else 8
+KILLS, MANY_KILLS = 8, 60  # in a short course, and in a long one
 POINTS = 20_000
 
 
@@ -246,10 +245,12 @@ def test_an_outage_is_a_warning_and_sync_delivers_once_afterwards(server: Mlflow
     assert command("sync").stderr.strip() == "nothing is pending"
 
 
-def test_a_server_that_is_stopped_and_started_during_delivery_gets_each_point_once(server: MlflowServer) -> None:
+def test_a_server_that_is_stopped_and_started_during_delivery_gets_each_point_once(
+    server: MlflowServer, course: Course
+) -> None:
     run = logged_points(POINTS)
     child = helpers.started("import trk; trk.sync(timeout=120)")
-    for how, rows in ((signal.SIGKILL, 2000), (signal.SIGTERM, 9000))[: 2 if LONG else 1]:
+    for how, rows in ((signal.SIGKILL, 2000), (signal.SIGTERM, 9000))[: course.many(1, 2)]:
         helpers.until(lambda rows=rows: state(run.id).delivered > rows, 60)  # type: ignore[misc]
         server.stop(how)
         helpers.until(lambda: state(run.id).last_error is not None, 60)
@@ -305,11 +306,13 @@ def test_without_mlflow_everything_is_recorded_and_delivered_when_it_is_there(
 # -- deliverers that are killed -----------------------------------------------------------------------------------
 
 
-def test_a_sync_killed_at_any_instant_leaves_each_point_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sync_killed_at_any_instant_leaves_each_point_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, course: Course
+) -> None:
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    uri, dice = f"sqlite:///{project}/mlflow.db", random.Random(20_000)
+    uri, dice = f"sqlite:///{project}/mlflow.db", course.dice
     run = logged_points(POINTS, params={"lr": 0.1})
-    for kill in range(KILLS):
+    for kill in range(course.many(KILLS, MANY_KILLS)):
         before = state(run.id).delivered
         child = subprocess.Popen([*helpers.COMMAND, "sync", "-q", "--timeout", "100"], env=helpers.child_environment())
         if kill % 3:  # while points flow

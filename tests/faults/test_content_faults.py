@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shlex
 import subprocess
 import time
@@ -12,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from helpers import COMMAND, child_environment, started
+from helpers import COMMAND, Course, child_environment, started
 from trk import start as start_run
 from trk.journal import blobs
 from trk.journal import files as held
 from trk.records import LoggedFile
 from trk.run import Run
 
-KILLS = int(os.environ.get("TRK_TEST_KILLS", "60")) // 3
+KILLS, MANY_KILLS = 20, 2_000  # in a short course, and in a long one
 
 
 @pytest.fixture
@@ -93,20 +91,17 @@ def test_8_processes_at_once_log_their_rows_in_order(shells: Run) -> None:
     assert sorted(acknowledged) == list(range(1, 201))
 
 
-def test_writers_killed_at_random_instants_leave_whole_files_and_whole_rows(shells: Run) -> None:
-    seed = os.environ.get("SEED") or str(random.randrange(10**6))
-    print(f"again with: SEED={seed}")
-    dice = random.Random(seed)
+def test_writers_killed_at_random_instants_leave_whole_files_and_whole_rows(shells: Run, course: Course) -> None:
     acknowledged = []
     usual = 0.0
-    for number in range(KILLS):
+    for number in range(course.many(KILLS, MANY_KILLS)):
         Path("f").write_bytes(number.to_bytes(2, "big") * 2_000_000)
         begun = time.monotonic()
         child = subprocess.Popen(
             [*COMMAND, "log-artifact", "f", "--json"], env=child_environment(), stdout=subprocess.PIPE, text=True
         )
         try:
-            child.wait(None if number == 0 else dice.uniform(0.3, 1.1) * usual)
+            child.wait(None if number == 0 else course.dice.uniform(0.3, 1.1) * usual)
         except subprocess.TimeoutExpired:
             child.kill()
         line, _ = child.communicate(timeout=30)

@@ -2,118 +2,89 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import helpers
-from daemon.tools import Place, short_folder
-from delivery.test_mlflow_end_to_end import client, there
+from daemon.tools import Place
+from delivery.test_mlflow_end_to_end import client, points_logged, points_there, there
+from faults.harness.killer import daemon_of, ended, kill
+from helpers import Course
 from servers.mlflow_server import MlflowServer, free_port
-from trk.daemon import place as lock
 
 pytestmark = [
     pytest.mark.mlflow,
     pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed"),
 ]
 
-LONG = bool(os.environ.get("TRK_LONG"))
-SEED = int(os.environ.get("TRK_SEED") or time.time_ns() % 100_000)
-KILLS, RESTARTS, POINTS = (100, 10, 100_000) if LONG else (6, 2, 6_000)
 SHELLS = 2
 
 
-@pytest.fixture
-def place(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setenv("TRK_DAEMON", "auto")
-    monkeypatch.setenv("TRK_DAEMON_IDLE", "60")
-    monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    with short_folder() as runtime:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        found = Place(project, [], runtime)
-        yield found
-        found.end()
-
-
 PROGRAM = """
-import sys, trk
-run = trk.attach(sys.argv[1])
-for number in range(int(sys.argv[2])):
+import os, sys, time, trk
+run, least, number = trk.attach(sys.argv[1]), int(sys.argv[2]), 0
+while number < least or not os.path.exists("enough"):
     run.log_metric("program", number)
+    number += 1
+    time.sleep(0.001)
 """
-SHELL = 'i=0; while [ $i -lt "$3" ]; do "$1" -m trk_cli log-metric "shell$2" "$i" || exit 1; i=$((i+1)); done'
+SHELL = """
+i=0
+while [ $i -lt "$3" ] || [ ! -e enough ]; do
+    "$1" -m trk_cli log-metric "shell$2" "$i" || exit 1
+    i=$((i+1))
+done
+"""
 
 
 def started(place: Place, run: str, points: int) -> list[subprocess.Popen[bytes]]:
-    """A program and some shells that log into the run."""
+    """A program and some shells that log so much into the run, and until the file `enough` is there."""
     program = [sys.executable, "-c", PROGRAM, run, str(points)]
     shells = [["sh", "-c", SHELL, "sh", sys.executable, str(n), str(points // 100)] for n in range(SHELLS)]
     return [subprocess.Popen(one, env=place.environment(), cwd=place.project) for one in (program, *shells)]
 
 
-@pytest.mark.timeout(3600 if LONG else 300)
 def test_kills_and_restarts_at_random_instants_leave_each_point_once(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, course: Course
 ) -> None:
-    print(f"TRK_SEED={SEED}")
-    dice = random.Random(SEED)
+    kills, restarts, points = course.many(6, 100), course.many(2, 10), course.many(6_000, 100_000)
     with MlflowServer(tmp_path / "server", free_port()) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         run = place.done("start", "-q")
-        logging = started(place, run, POINTS)
-        for number in range(KILLS):
-            time.sleep(dice.uniform(0.05, 1.5))
-            found = lock.look(place.folder)
-            if found is not None and found[0] and found[1]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(found[1].split()[0]), signal.SIGKILL)
-            if number % (KILLS // RESTARTS) == 1:
-                server.stop(dice.choice((signal.SIGTERM, signal.SIGKILL)))
-                time.sleep(dice.uniform(0, 0.5))
-                server.start()
-        assert [child.wait(600) for child in logging] == [0] * len(logging)
-        told = json.loads(place.done("end", "--json", "--timeout", "120", timeout=180))
+        began = time.monotonic()
+        with ended(started(place, run, points)) as logging:
+            dead: int | None = None
+            for number in range(kills):
+                helpers.until(lambda: daemon_of(place.folder) not in (None, dead))  # noqa: B023 - called here
+                # Half of them while it starts, the others while it delivers.
+                time.sleep(course.dice.uniform(*course.dice.choice([(0, 1.5), (1.5, 5)])))
+                dead = daemon_of(place.folder)
+                assert kill(dead)
+                if number % (kills // restarts) == 1:
+                    server.stop(course.dice.choice((signal.SIGTERM, signal.SIGKILL)))
+                    time.sleep(course.dice.uniform(0, 0.5))
+                    server.start()
+            (place.project / "enough").touch()
+            assert [child.wait(600) for child in logging] == [0] * len(logging)
+        logged = points_logged(run)
+        told = json.loads(place.done("end", "--json", "--timeout", "300", timeout=330))
         state = told["runs"][0]["backends"]["mlflow"]
-        points = POINTS + SHELLS * (POINTS // 100)
-        assert (state["delivered"], state["pending"], state["rejected"]) == (points + 1, 0, 0)
-        remote = there(server.url, run)
-        assert remote.info.status == "FINISHED"
-        for key, count in {"program": POINTS, **{f"shell{n}": POINTS // 100 for n in range(SHELLS)}}.items():
-            history = client(server.url).get_metric_history(remote.info.run_id, key)
-            assert Counter(point.step for point in history) == Counter(range(count))
-            assert all(point.value == point.step for point in history)
-
-
-def test_a_server_that_is_down_holds_up_nobody_and_gets_everything_when_it_is_back(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = MlflowServer(tmp_path / "server", free_port())
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    run = place.done("start", "-q")
-    for step in range(5):
-        place.done("log-metric", "loss", str(step))
-    began = time.monotonic()
-    ended = place.trk("end", "--timeout", "3")
-    assert time.monotonic() - began < 5
-    assert ended.returncode == 0
-    assert "does not have" in ended.stderr
-    assert place.trk("end", "--run", run, "--timeout", "1", "--strict").returncode == 7
-    assert place.trk("sync", "--timeout", "1", "--strict").returncode == 6
-    with server:
-        helpers.until(lambda: '"pending": 0' in place.done("status", "--run", run, "--json"), seconds=60)
-        remote = there(server.url, run)
-        assert len(client(server.url).get_metric_history(remote.info.run_id, "loss")) == 5
+        print(f"{kills} daemons killed, {restarts} restarts, {len(logged)} points, {time.monotonic() - began:.0f} s")
+        assert len(logged) >= points + SHELLS * (points // 100)
+        assert (state["delivered"], state["pending"], state["rejected"]) == (len(logged) + 1, 0, 0)
+        assert there(server.url, run).info.status == "FINISHED"  # and there is one such run only
+        assert points_there(server.url, run) == logged
+        for key in ("program", *(f"shell{n}" for n in range(SHELLS))):
+            steps = [(step, value) for name, step, _, value in logged if name == key]
+            assert steps == [(number, number) for number in range(len(steps))]
+        place.done("verify", run, timeout=300)
 
 
 def test_a_table_that_grows_is_delivered_at_intervals_and_whole_at_the_end(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.harness.disk import fill
 from helpers import trk
 from trk import start as start_run
 from trk.errors import JournalError
@@ -18,19 +19,6 @@ from trk.media import log
 from trk.run import Run
 
 Mount = Callable[..., Path]
-
-
-def free(disk: Path) -> int:
-    found = os.statvfs(disk)
-    return found.f_bavail * found.f_frsize
-
-
-def fill(disk: Path, leave: int = 0) -> Path:
-    """Fill a file system but for `leave` bytes; the file that does it."""
-    ballast = disk / "ballast"
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(free(disk) - leave, 1))
-    return ballast
 
 
 @pytest.fixture

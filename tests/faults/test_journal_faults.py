@@ -1,8 +1,6 @@
 """What is acknowledged stays, whatever is killed, full, read-only or gone."""
 
 import json
-import os
-import random
 import shlex
 import subprocess
 import sys
@@ -11,21 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from helpers import COMMAND, child_environment, new_run, program, started, trk
+from faults.harness.disk import fill
+from helpers import COMMAND, Course, child_environment, new_run, program, started, trk
 from trk import session
 from trk import start as start_run
 from trk.journal import read, write
 from trk.journal.db import Journal
 from trk.run import Run
 
-KILLS = int(os.environ.get("TRK_TEST_KILLS", "60"))  # a night's course takes more
-
-
-@pytest.fixture
-def dice() -> random.Random:
-    seed = os.environ.get("SEED") or str(random.randrange(10**6))
-    print(f"again with: SEED={seed}")
-    return random.Random(seed)
+KILLS, MANY_KILLS = 60, 6_000  # in a short course, and in a long one
 
 
 @pytest.fixture
@@ -61,12 +53,12 @@ def assert_explained(done: subprocess.CompletedProcess[str], code: int, *words: 
 # ---- kill -9
 
 
-def test_log_commands_killed_at_random_instants_lose_and_double_nothing(shells: Run, dice: random.Random) -> None:
+def test_log_commands_killed_at_random_instants_lose_and_double_nothing(shells: Run, course: Course) -> None:
     begun = time.monotonic()
     assert trk("log-metric", "m", "-1", "--json").returncode == 0
     usual = time.monotonic() - begun
     acknowledged = {1: -1.0}
-    for number in range(KILLS):
+    for number in range(course.many(KILLS, MANY_KILLS)):
         child = subprocess.Popen(
             [*COMMAND, "log-metric", "m", str(number), "--json"],
             env=child_environment(),
@@ -74,7 +66,7 @@ def test_log_commands_killed_at_random_instants_lose_and_double_nothing(shells: 
             text=True,
         )
         try:
-            child.wait(dice.uniform(0.3, 1.1) * usual)
+            child.wait(course.dice.uniform(0.3, 1.1) * usual)
         except subprocess.TimeoutExpired:
             child.kill()
         line, _ = child.communicate(timeout=30)
@@ -101,13 +93,13 @@ while True:
 """
 
 
-def test_busy_writers_killed_at_random_instants_lose_and_double_nothing(journal: Journal, dice: random.Random) -> None:
+def test_busy_writers_killed_at_random_instants_lose_and_double_nothing(journal: Journal, course: Course) -> None:
     run = new_run(journal)
     acknowledged: dict[int, float] = {}
-    for round_ in range(max(KILLS // 5, 1)):
+    for round_ in range(course.many(KILLS, MANY_KILLS) // 5):
         writers = [started(BUSY, journal.path, run, str((2 * round_ + k) * 1_000_000)) for k in (0, 1)]
         first = writers[0].stdout.readline()
-        time.sleep(dice.uniform(0, 0.05))  # the instant of death is what this test is about
+        time.sleep(course.dice.uniform(0, 0.05))  # the instant of death is what this test is about
         for writer in writers:
             writer.kill()
         for writer in writers:
@@ -140,14 +132,6 @@ def test_64_shells_at_once_log_every_point_at_a_step_of_its_own(shells: Run) -> 
 
 
 # ---- a full disk
-
-
-def fill(disk: Path, leave: int) -> Path:
-    """Fill a file system but for `leave` bytes; the file that does it."""
-    ballast = disk / "ballast"
-    free = os.statvfs(disk)
-    ballast.write_bytes(b"\0" * max(free.f_bavail * free.f_frsize - leave, 0))
-    return ballast
 
 
 READ = """

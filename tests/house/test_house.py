@@ -38,8 +38,12 @@ FLOORS = {
     "trk.run": 3,
     "trk.daemon": 3,
     "trk.tracker": 4,
+    "trk.rebuilding": 4,
+    "trk.cleaning": 4,
     "trk.attaching": 4,
+    "trk.bundles": 4,
     "trk.deleting": 4,
+    "trk.leaving": 4,
     "trk.checkup": 4,
     "trk.query.sources": 5,  # reading a source delivers to it first, and asks which run is the active one:
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it

@@ -18,7 +18,7 @@ import pytest
 from helpers import COMMAND, child_environment, started, trk, until
 from trk import start as start_run
 from trk.errors import JournalError, UsageError
-from trk.journal import blobs
+from trk.journal import blobs, holds
 from trk.journal import files as held
 from trk.journal.db import Journal
 from trk.records import LoggedFile
@@ -30,7 +30,7 @@ def place(journal: Journal) -> Path:
 
 def drafts(journal: Journal) -> list[Path]:
     folder = place(journal) / "drafts"
-    return list(folder.iterdir()) if folder.exists() else []
+    return [path for path in folder.iterdir() if path.suffix != holds.ENDING] if folder.exists() else []
 
 
 def kept(journal: Journal) -> dict[str, bytes]:

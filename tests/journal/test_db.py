@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import new_run, program, started, until
+from helpers import Course, new_run, program, started, until
 from trk.errors import JournalError
 from trk.journal import read, schema, write
 from trk.journal.db import Journal, explained
@@ -346,15 +346,14 @@ thread.join(10)
 """
 
 
-def test_whoever_is_interrupted_over_and_over_can_go_on_and_holds_no_lock(journal: Journal) -> None:
+def test_whoever_is_interrupted_over_and_over_can_go_on_and_holds_no_lock(journal: Journal, course: Course) -> None:
     run = new_run(journal)
-    seed = os.environ.get("SEED") or str(random.randrange(10**6))
-    done = program(INTERRUPTED, journal.path, run, seed, timeout=120)
-    assert done.returncode == 0, f"SEED={seed}\n{done.stderr}"
+    done = program(INTERRUPTED, journal.path, run, str(course.seed), timeout=120)
+    assert done.returncode == 0, done.stderr
     counts, _, free = done.stdout.partition("\n")
     acknowledged, in_transaction = counts.split()
-    assert in_transaction == "False", f"SEED={seed}"
-    assert free.strip() == "free", f"SEED={seed}: another thread can't log any more"
+    assert in_transaction == "False"
+    assert free.strip() == "free", "another thread can't log any more"
     write.metrics(journal, run, {"m": 1.0}, None, 5)
     found = rows_of(journal, run)
     assert len(found) >= int(acknowledged) + 2

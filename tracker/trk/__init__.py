@@ -14,8 +14,33 @@ if TYPE_CHECKING:
     from trk.attaching import attach as attach
     from trk.attaching import detach as detach
     from trk.attaching import resume as resume
+    from trk.bundles.taking import (
+        ImportedBundle as ImportedBundle,
+    )
+    from trk.bundles.taking import (
+        ImportedRun as ImportedRun,
+    )
+    from trk.bundles.taking import (
+        LeftOut as LeftOut,
+    )
+    from trk.bundles.taking import (
+        import_bundle as import_bundle,
+    )
+    from trk.bundles.writing import (
+        ExportedBundle as ExportedBundle,
+    )
+    from trk.bundles.writing import (
+        ExportedRun as ExportedRun,
+    )
+    from trk.bundles.writing import (
+        Missing as Missing,
+    )
+    from trk.bundles.writing import (
+        export_bundle as export_bundle,
+    )
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
+    from trk.cleaning import gc as gc
     from trk.deleting import delete as delete
     from trk.deleting import restore as restore
     from trk.ephemeral import Vanishing as Vanishing
@@ -80,6 +105,9 @@ if TYPE_CHECKING:
         Difference as Difference,
     )
     from trk.records import (
+        Freed as Freed,
+    )
+    from trk.records import (
         MetricComparison as MetricComparison,
     )
     from trk.records import (
@@ -119,7 +147,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
+    "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
+    "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
     "trk.checkup": ("Check", "doctor"),
+    "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (
         "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
@@ -131,8 +162,8 @@ _HOMES = {
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.compare": ("compare",),
     "trk.records": (
-        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "MetricComparison", "MetricPoint",
-        "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
+        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
+        "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
     "trk.tracker": ("active_run", "start", "sync"),

@@ -16,3 +16,20 @@ _QUERY = re.compile(
 def without_userinfo(text: str) -> str:
     """The text with user and password taken out of every address (`scheme://…`) in it, and secrets out of queries."""
     return _QUERY.sub(r"\g<name>***", _USERINFO.sub(r"\g<keep>", text))
+
+
+_told: dict[str, str] = {}  # addresses with their user and password, by what is kept of them: in this process alone
+
+
+def remember(address: str) -> bool:
+    """Keep an address's user and password in this process's memory; whether it has any."""
+    kept = without_userinfo(address)
+    if kept == address:
+        return False
+    _told[kept.rstrip("/")] = address
+    return True
+
+
+def remembered(address: str) -> str | None:
+    """The address with its user and password, if this process was told them; None when not."""
+    return _told.get(address.rstrip("/"))

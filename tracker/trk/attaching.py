@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trk import config, owners, rules, session, settings
+from trk import config, owners, rules, session
 from trk.backends import foreign
 from trk.backends.foreign import ForeignRun
-from trk.daemon import credentials
 from trk.errors import BackendError, BackendUnavailable, Conflict, NoActiveRun, NotFound, SourceUnavailable, UsageError
 from trk.ids import new_run_id
 from trk.journal import lifecycle, write
@@ -23,7 +22,7 @@ from trk.journal.db import Journal
 from trk.journal.select import HANDLES
 from trk.records import Status
 from trk.run import Run
-from trk.tracker import adopt, enter, find_journal, hand_over, need_run
+from trk.tracker import adopt, enter, find_journal, hand_over, is_anyones, need_run
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -49,6 +48,7 @@ def attach(
     shell_session: bool = False,
     timeout: float = DEFAULT_TIMEOUT_S,
     warn: Warn = _warn,
+    delivery: str | None = None,
 ) -> Run:
     """An existing run that is still open, to log into; it is left open at the end of a `with` block.
 
@@ -61,21 +61,31 @@ def attach(
     asked for it, for at most `timeout` seconds, so that steps left out go on after its owner's, and the owner's params
     are known; one that can't be reached is warned of, and the run is attached to all the same. `trk.delete` forgets
     it here. Raises SourceUnavailable when mlflow is not installed or denies access.
+
+    `delivery` says who delivers what is logged meanwhile, as in `trk.start`.
     """
-    return join(run, shell_session=shell_session, timeout=timeout, warn=warn).run
+    return join(run, shell_session=shell_session, timeout=timeout, warn=warn, delivery=delivery, goes_on=True).run
 
 
-def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) -> Attached:
-    """`attach`, with what there is to tell of it."""
+def join(
+    named: str | None,
+    *,
+    shell_session: bool,
+    timeout: float,
+    warn: Warn,
+    delivery: str | None = None,
+    goes_on: bool = False,
+) -> Attached:
+    """`attach`, with what there is to tell of it. `goes_on` says that this process is not over in a moment."""
     found = find_journal()
     if named is None or not named.startswith(HANDLES):
         run = need_run(named)
         handle = lifecycle.handle(run.journal, run.id)
         joined = _joined(run, shell_session)
-        hand_over(joined, config.resolve(joined.folder))
+        hand_over(joined, config.resolve(joined.folder, delivery=delivery), goes_on=goes_on)
         return Attached(joined, handle)
     backend, remote_id = parted(named)
-    resolved = config.resolve(session.find_folder())
+    resolved = config.resolve(session.find_folder(), delivery=delivery)
     for warning in resolved.warnings:
         warn(warning)
     target = config.target(backend, resolved)
@@ -83,10 +93,12 @@ def join(named: str | None, *, shell_session: bool, timeout: float, warn: Warn) 
     if found is not None and known is not None:
         _check_here(found[1], known)  # before anybody is asked
         if not lifecycle.is_external(found[1], known):
-            return Attached(_joined(Run(found[1], found[0], known), shell_session))
+            joined = _joined(Run(found[1], found[0], known), shell_session)
+            hand_over(joined, resolved, goes_on=goes_on)
+            return Attached(joined)
     there = _asked(backend, target, remote_id, timeout, warn)
     attached = _join_foreign(_Place(backend, target, remote_id), there, known, resolved, shell_session)
-    hand_over(attached.run, resolved)
+    hand_over(attached.run, resolved, goes_on=goes_on)
     return attached
 
 
@@ -219,7 +231,7 @@ def _kept(
         **(_columns(there, place.handle) if there is not None else unseen),
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
-        "keyless": not credentials.held(settings.environment()),
+        "keyless": is_anyones(resolved),
     }
     url = there.url if there is not None else None
     delivery = (place.backend, config.as_text(place.target), place.remote_id, url)
@@ -245,16 +257,27 @@ def detach() -> str:
     return run_id
 
 
-def resume(run: str, *, shell_session: bool = False) -> Run:
+def resume(
+    run: str, *, shell_session: bool = False, delivery: str | None = None, exit_timeout: float | None = None
+) -> Run:
     """Reopen an ended run of trk: its status becomes RUNNING again, and what is logged goes on after what is there.
 
-    With `shell_session` the directory's shells are in it from now on, else this process owns it. Raises NotFound,
-    and Conflict when it has not ended, is deleted, or the shells are in another run.
+    With `shell_session` the directory's shells are in it from now on, else this process owns it. `delivery` and
+    `exit_timeout` are as in `trk.start`. Raises NotFound, and Conflict when it has not ended, is deleted, or the shells
+    are in another run.
     """
-    return reopened(run, shell_session=shell_session, owner=owners.of_process(resumed=True))
+    owner = owners.of_process(resumed=True)
+    return reopened(run, shell_session=shell_session, owner=owner, delivery=delivery, exit_timeout=exit_timeout)
 
 
-def reopened(named: str, *, shell_session: bool, owner: str) -> Run:
+def reopened(
+    named: str,
+    *,
+    shell_session: bool,
+    owner: str,
+    delivery: str | None = None,
+    exit_timeout: float | None = None,
+) -> Run:
     """`resume`, for an owner as `trk.owners` has it."""
     found = need_run(named)
     if lifecycle.is_external(found.journal, found.id) and not lifecycle.is_deleted(found.journal, found.id):
@@ -264,11 +287,11 @@ def reopened(named: str, *, shell_session: bool, owner: str) -> Run:
         write.set_status(found.journal, found.id, "RUNNING", write.now_ms(), owner)
         return Run(found.journal, found.folder, found.id, owned=True)
 
-    resolved = config.resolve(found.folder)
+    resolved = config.resolve(found.folder, delivery=delivery, exit_timeout=exit_timeout)
     if shell_session:
         again = enter(found.folder, found.journal, reopen, beside=_is_in(found))[0]
     else:
         again = reopen()
         adopt(again)
-    hand_over(again, resolved)
+    hand_over(again, resolved, goes_on=not shell_session)
     return again

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 import tomllib
@@ -30,10 +31,13 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "experiment": ("TRK_EXPERIMENT", "MLFLOW_EXPERIMENT_NAME"),
     "backends": ("TRK_BACKENDS",),
     "source": ("TRK_SOURCE",),
+    "delivery": ("TRK_DELIVERY",),
     "daemon": ("TRK_DAEMON",),
+    "exit_timeout": ("TRK_EXIT_TIMEOUT",),
     "strict": ("TRK_STRICT",),
     "key_prefix": ("TRK_KEY_PREFIX",),
     "step_metric": ("TRK_STEP_METRIC",),
+    "retention": ("TRK_RETENTION",),
     "mlflow_uri": ("MLFLOW_TRACKING_URI",),
     "wandb_project": ("WANDB_PROJECT",),
     "wandb_entity": ("WANDB_ENTITY",),
@@ -41,6 +45,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "wandb_mode": ("WANDB_MODE",),
     "wandb_url": ("WANDB_BASE_URL",),
 }
+DELIVERIES = ("daemon", "thread", "end")  # who delivers a run while it is logged into: a process, a thread, nobody
 ADDRESSES = frozenset(
     {"mlflow_uri", "wandb_url", "wandb_entity", "wandb_project"}
 )  # where data goes: only from trusted files
@@ -156,6 +161,10 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             return _backend_list(value)
         if name == "strict":
             return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
+        if name == "retention" and value == 0 and not isinstance(value, bool):
+            return "0"
+        if name == "exit_timeout":
+            return _seconds(value)
         if not isinstance(value, str):
             raise UsageError(f"{name} must be text, not {rules.shown(value)}")
         if name == "experiment":
@@ -165,14 +174,28 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             rules.check_name(value + "x", "key prefix")
         if name == "step_metric":
             rules.check_name(value, "step metric")
+        if name == "retention":
+            rules.parse_duration(value, "retention")
         if name == "wandb_mode":
             return wandb.check_mode(value)
         if name == "daemon" and value not in ("auto", "off"):
             raise UsageError(f"daemon must be auto or off, not {rules.shown(value)}")
+        if name == "delivery" and value not in DELIVERIES:
+            raise UsageError(f"delivery must be {', '.join(DELIVERIES[:-1])} or end, not {rules.shown(value)}")
         return value
     except UsageError as error:
         where = "" if origin == "argument" else f" (from {origin})"
         raise ConfigurationError(f"{error.message}{where}", hint=error.hint) from None
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"exit_timeout must be a number of seconds from 0, not {rules.shown(value)}")
+    return seconds
 
 
 def _backend_list(value: Any) -> tuple[str, ...]:
@@ -244,6 +267,12 @@ def populated_mlruns(project: Path) -> bool:
         )
     except OSError:
         return False
+
+
+def delivery(resolved: Settings) -> str:
+    """Who delivers a run: one of DELIVERIES. Left out, and unless `daemon` is off, a daemon does where one can run."""
+    wanted = str(resolved.get("delivery") or "daemon")
+    return "end" if wanted == "daemon" and resolved.get("daemon") == "off" else wanted
 
 
 def target(name: str, resolved: Settings) -> dict[str, Any]:

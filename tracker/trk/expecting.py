@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from trk.backends.base import Trace
 from trk.journal import files, read
@@ -59,7 +60,7 @@ class Expected:
         self._traces = traces
         self.external = external
         self._seen = self.cursor  # the row up to which `may` knows
-        left_out = read.left_out(journal, run, backend)
+        self._left_out = left_out = read.left_out(journal, run, backend)
         for row in _rows(journal, run, 0, self.cursor):
             skipped = left_out.get(row.n)
             if skipped is None:
@@ -79,7 +80,13 @@ class Expected:
         return files.table(self._journal, self._run, path, upto)[0]
 
     def _left(self, row: Row) -> Sequence[Trace]:
-        return self._traces(files.located(self._journal, self._run, row) if row.kind in FILES else row)
+        return self._traces(self._located(row) if row.kind in FILES else row)
+
+    def _located(self, row: Row) -> Row:
+        """A row with its files. What was there before can't be beside them where its own row was not taken."""
+        located = files.located(self._journal, self._run, row)
+        kept = [replace(file, freed=file.freed and file.earlier not in self._left_out) for file in located.files]
+        return replace(located, files=tuple(kept))
 
     def _take(self, row: Row) -> None:
         for key, value in row.values.items():

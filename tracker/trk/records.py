@@ -66,8 +66,8 @@ class LoggedFile:
     lie on this machine. A snapshot lies in the journal's blobs; a file that was logged without one has `changed_ns`,
     its time of change in nanoseconds since 1970, by which it is known again. A reference has `uri` and no bytes here.
     `earlier` is the row that last put something at this path before (0: none did), `before` where its bytes lie.
-    `before_sha256` is their hash. `delivered`: the backend has an earlier file of this run at this path, so what is
-    there is not another program's.
+    `before_sha256` is their hash; `freed`: `trk gc` removed them when they had been delivered. `delivered`: the backend
+    has an earlier file of this run at this path, so what is there is not another program's.
     """
 
     path: str
@@ -80,6 +80,7 @@ class LoggedFile:
     before: str | None = None
     delivered: bool = False
     before_sha256: str | None = None
+    freed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,24 @@ class Ranking:
     runs: Sequence[BestRun]
     without_metric: int = 0
     not_finite: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What `gc` removed from the journal's folder, or with `dry_run` would remove: blobs, and their bytes in all.
+
+    `kept` blobs of `kept_bytes` stay. Of the removed ones, no row of the journal names `unnamed`. `drafts` of
+    `draft_bytes` were left by writers that were killed; they are not counted with a `dry_run`.
+    """
+
+    removed: int = 0
+    bytes: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+    unnamed: int = 0
+    drafts: int = 0
+    draft_bytes: int = 0
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

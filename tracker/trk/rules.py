@@ -347,3 +347,18 @@ def _words(name: str) -> list[str]:
         )
         words += [part.lower(), part.lower().rstrip("0123456789"), *spaced.lower().split()]
     return words + [before + after for before, after in zip(words, words[1:], strict=False)]  # noqa: RUF007 - cross_entropy; no import for it
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(text: str, what: str = "duration") -> float:
+    """A span of time in seconds: a number with s, m, h, d or w, such as 30d; or 0. Raises UsageError."""
+    seconds = _SECONDS.get(text[-1:]) if text != "0" else 1
+    try:
+        number = parse_number(text if text == "0" else text[:-1])
+    except UsageError:
+        seconds, number = None, 0.0
+    if seconds is None or not 0 <= number * seconds <= 1e11:
+        raise UsageError(f"{what} {shown(text)} is no span of time", hint="such as 30d, 12h, 90m or 0")
+    return number * seconds

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 LOOK_S = 1.0
+END_S = 30.0  # how long the end of a run waits for its delivery, unless it is told
 
 # The runs whose `with` blocks this code is in, innermost last. A value of its own per thread and task, so that one
 # Run object may be entered by several.
@@ -41,7 +42,7 @@ class Run:
     `id` is the trk run id, `name` and `experiment` are as given, `folder` is the `.trk` it lives in.
 
     As a context manager it ends the run: FINISHED, FAILED on an exception, KILLED on KeyboardInterrupt. A run that
-    was attached to is left as it is.
+    was attached to is left as it is. Its end waits for delivery for 30 seconds, or as many as `exit_timeout` allows.
     """
 
     def __init__(
@@ -50,6 +51,9 @@ class Run:
         self.id = run_id
         self.folder = folder
         self.journal = journal
+        self.exit_timeout: float | None = None  # seconds that leaving its block or the program waits; None: as it is
+        self.left_alone = False  # whether no daemon is to deliver it
+        self.waited = False  # whether its delivery was waited for, or is not to be
         self._prefix = key_prefix
         self._owner = os.getpid() if owned else None
         self._details: dict[str, str] | None = None
@@ -329,15 +333,15 @@ class Run:
         status: str = "FINISHED",
         *,
         wait: bool = True,
-        timeout: float = 30.0,
+        timeout: float = END_S,
         strict: bool = False,
     ) -> RunRecord:
         """End the run and deliver it; returns its record, whose `backends` say what was delivered.
 
-        `status` is FINISHED, FAILED or KILLED. Delivery takes at most `timeout` seconds; what is pending then stays
-        in the journal for `trk.sync()`. `wait=False` does not deliver. With `strict` NotDelivered is raised when
-        anything is pending or rejected. Raises Conflict when the run has ended already. A run of another program is
-        delivered, left by the session, and stays open.
+        `status` is FINISHED, FAILED or KILLED. Delivery takes at most `timeout` seconds, whatever a backend does; what
+        is pending then stays in the journal for `trk.sync()`. `wait=False` does not deliver. With `strict` NotDelivered
+        is raised when anything is pending or rejected. Raises Conflict when the run has ended already. A run of another
+        program is delivered, left by the session, and stays open.
         """
         from time import monotonic
 
@@ -347,6 +351,7 @@ class Run:
 
         self.finish(status)
         if wait:
+            self.waited = True
             deadline = monotonic() + timeout
             client.deliver(self.journal, self.folder, [self.id], timeout=timeout)
             foreign.catch_up(self.journal, [self.id], deadline)
@@ -385,12 +390,14 @@ class Run:
         current.set(tuple(reversed(entered)))
         if self._owner != os.getpid() or self.status != "RUNNING":
             return  # someone else's run (a fork's child leaves the block too), or ended by hand within it
+        timeout = END_S if self.exit_timeout is None else self.exit_timeout
         if kind is None or (issubclass(kind, SystemExit) and getattr(error, "code", None) in (None, 0)):
-            self.end("FINISHED")
+            self.end("FINISHED", timeout=timeout, wait=timeout > 0)
         elif issubclass(kind, KeyboardInterrupt):
             self.finish("KILLED")  # who interrupts wants to be gone: what is pending waits for trk sync
+            self.waited = True
         else:
-            self.end("FAILED")
+            self.end("FAILED", timeout=timeout, wait=timeout > 0)
 
 
 def check_end(status: str) -> str:

@@ -15,13 +15,14 @@ from trk.errors import ConfigurationError, JournalError, NoActiveRun, SessionErr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, TextIO
 
     from trk.journal.db import Journal
 
 VERSION = 1
 FOLDER = ".trk"
 JOURNAL = "journal.db"
+LOCK_WAIT_S = 10.0  # a change takes milliseconds: who has the lock for so long was stopped, or hangs
 
 _journals: dict[str, Journal] = {}
 
@@ -81,6 +82,24 @@ def make_folder(start: str | None = None) -> tuple[str, bool]:
     except OSError as error:
         raise JournalError(f"can't make a .trk folder: {error}", hint="set TRK_DIR to a writable folder") from error
     return folder, True
+
+
+def unmake_folder(folder: str) -> None:
+    """Remove a folder that was made for nothing, unless somebody has put something into it by now."""
+    for inner in (os.path.join("blobs", "imports"), "blobs"):
+        try:
+            os.rmdir(os.path.join(folder, inner))
+        except OSError:
+            continue  # it is not there, or not empty
+    ignore = os.path.join(folder, ".gitignore")
+    if os.listdir(folder) != [".gitignore"]:
+        return
+    os.unlink(ignore)
+    try:
+        os.rmdir(folder)
+    except OSError:  # somebody was quicker: it stays
+        with open(ignore, "w") as file:
+            file.write("*\n")
 
 
 def _work_tree(start: str) -> str:
@@ -187,18 +206,36 @@ def load(folder: str) -> dict[str, Any]:
 
 def change(folder: str, how: Callable[[dict[str, Any]], None]) -> None:
     """Read the session, let `how` change it, and replace the file; one process at a time. Raises SessionError."""
-    import fcntl
-
     path = session_path(folder)
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path + ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _wait_for(lock, path)
             content = load(folder)
             how(content)
             _replace(path, content)
     except OSError as error:
         raise SessionError(f"the session file {path} can't be written: {error}", hint="df -h; ls -ld .trk") from error
+
+
+def _wait_for(lock: TextIO, path: str) -> None:
+    """Take the session's lock, unless another process keeps it."""
+    import fcntl
+    from time import monotonic, sleep
+
+    deadline = monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= deadline:
+                raise SessionError(
+                    f"the session file {path} is being changed by another process, for {LOCK_WAIT_S:g} s",
+                    hint=f"see: lsof {path}.lock",
+                ) from None
+            sleep(0.01)
+        else:
+            return
 
 
 def _replace(path: str, content: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from trk import backends as known_backends
-from trk import config, delivery, leftovers, owners, rules, session, settings
+from trk import config, delivery, leftovers, owners, rebuilding, rules, session, settings
 from trk.backends import foreign
 from trk.daemon import client as daemon
-from trk.daemon import credentials
+from trk.daemon import credentials, left_alone
+from trk.delivery import live
 from trk.errors import DaemonError, NoActiveRun, NotFound, TrkError
 from trk.ids import new_run_id
 from trk.journal import lifecycle, read, write
@@ -29,6 +29,7 @@ from trk.run import Run, current, param_texts, tag_texts
 # (process, run) started or resumed by this process, or by the one it was forked from; the newest open one is the
 # process's run, which its worker threads and worker processes fall back to.
 _mine: list[tuple[int, Run]] = []
+_served: list[tuple[int, Run]] = []  # likewise, those that a thread of the process delivers
 
 
 def find_journal() -> tuple[str, Journal] | None:
@@ -55,6 +56,8 @@ def start(
     wandb_project: str | None = None,
     wandb_entity: str | None = None,
     wandb_group: str | None = None,
+    delivery: str | None = None,
+    exit_timeout: float | None = None,
     shell_session: bool = False,
     replace: bool = False,
 ) -> Run:
@@ -63,7 +66,12 @@ def start(
     `experiment` groups runs (MLflow's experiment, W&B's project); left out it is `TRK_EXPERIMENT`'s, the settings',
     or "Default". `backends` are names such as "mlflow"; "none" records in the journal alone. `nested` makes it a
     child of the active run, `parent` (a Run, id or name) of that one. `capture` takes any of git, env, system, args.
-    A daemon delivers what is logged meanwhile, unless `TRK_DAEMON` is off; then the run's end and `trk.sync()` do.
+
+    `delivery` says who delivers what is logged meanwhile: "daemon", a process of its own, where one can run and
+    `TRK_DAEMON` is not off; "thread", one of this process, with what it has to reach backends by; "end", nobody, but
+    the run's end. Left out it is `TRK_DELIVERY`'s, the settings', or "daemon". Leaving the run's block or the program
+    waits for the rest for `exit_timeout` seconds (else `TRK_EXIT_TIMEOUT`, the settings', or 30 and 10; 0: it does
+    not wait); what is pending then stays in the journal, one line on stderr says so, and `trk.sync()` delivers it.
 
     The shells of the directory are told of the run only with `shell_session`; `replace` then ends the run they are
     in as KILLED. A run that is not theirs is ended when the program ends, FAILED if it dies of an exception; what
@@ -75,12 +83,12 @@ def start(
     settings_given = {
         "experiment": experiment, "backends": backends, "key_prefix": key_prefix, "step_metric": step_metric,
         "mlflow_uri": mlflow_uri, "wandb_project": wandb_project, "wandb_entity": wandb_entity,
-        "wandb_group": wandb_group,
+        "wandb_group": wandb_group, "delivery": delivery, "exit_timeout": exit_timeout,
     }  # fmt: skip
     started = create(
         name, settings_given, tags=tags, params=params, description=description, nested=nested, parent=parent,
         capture=capture, command=sys.orig_argv, owner=owners.of_process(), shell_session=shell_session,
-        replace=replace,
+        replace=replace, goes_on=True,
     )  # fmt: skip
     run = started.run
     if started.warning is not None:
@@ -115,10 +123,12 @@ def create(
     owner: str,
     shell_session: bool,
     replace: bool,
+    goes_on: bool = False,
 ) -> Started:
     """`start`, without making the run this process's own. `command` is the command line to capture.
 
     `owner` is who starts it, as `trk.owners` has it. With `replace` the run before is delivered like the new one.
+    `goes_on` says that this process is not over in a moment.
     """
     # Whatever can be wrong with the words is found before a folder is made for the run.
     _check_words(name, description, tags or {}, params or {}, capture)
@@ -137,23 +147,34 @@ def create(
         run, replaced = enter(folder, journal, make, beside=parent_id is not None, replace=replace)
     else:
         run = make()
-    warning = hand_over(run, resolved)
+    warning = hand_over(run, resolved, goes_on=goes_on)
     if replaced is not None:
         hand_over(Run(journal, folder, replaced), resolved)  # it may be of a time before this daemon
     return Started(run, resolved, folder if made else None, replaced, warning)
 
 
-def hand_over(run: Run, resolved: config.Settings) -> str | None:
-    """See that a daemon delivers a run, where the settings want one and one can run; else its end does.
+def hand_over(run: Run, resolved: config.Settings, *, goes_on: bool = False) -> str | None:
+    """See that a daemon delivers a run, or a thread of this process if it `goes_on`, as the settings say; else its end.
 
     Returns what the user should know when there can't be one though it is wanted.
     """
-    wanted = str(resolved.get("daemon") or "auto").lower()
-    if wanted != "off" and daemon.can_run() and read.targets(run.journal, run.id):
+    how = config.delivery(resolved)
+    run.exit_timeout = resolved.get("exit_timeout")
+    if not read.targets(run.journal, run.id):
+        return None
+    run.left_alone = how != "daemon"
+    (left_alone.add if run.left_alone else left_alone.discard)(run.id)
+    later = "what is logged is delivered when the run ends"
+    if how == "daemon" and daemon.can_run():
         try:
             daemon.ensure(run.folder, run.id)
         except DaemonError as error:
-            return f"{error.message}: what is logged is delivered when the run ends"
+            return f"{error.message}: {later}"
+    elif how == "thread" and goes_on:
+        if not live.serve(run.journal, run.folder, run.id):
+            return f"no thread can be started: {later}"
+        _watch_exit()
+        _served.append((os.getpid(), run))
     return None
 
 
@@ -247,13 +268,18 @@ def _create(
         "description": description,
         "key_prefix": resolved.get("key_prefix") or "",
         "step_metric": resolved.get("step_metric"),
-        "keyless": not credentials.held(settings.environment()),
+        "keyless": is_anyones(resolved),
         "owner": owner,
     }
     targets = {name: config.as_text(config.target(name, resolved)) for name in resolved.get("backends") or ()}
     prefix = fields["key_prefix"]
     write.create_run(journal, run_id, fields, targets, tag_texts(tags), param_texts(params, prefix))
     return Run(journal, folder, run_id, key_prefix=prefix, owned=True)
+
+
+def is_anyones(resolved: config.Settings) -> bool:
+    """Whether any daemon without credentials may deliver a run: it needs none, and is not delivered otherwise."""
+    return resolved.get("delivery") in (None, "daemon") and not credentials.held(settings.environment())
 
 
 def _experiment(resolved: config.Settings, inherited: Mapping[str, Any] | None) -> str:
@@ -275,14 +301,20 @@ def _captured(kinds: Sequence[str], folder: str, command: Sequence[str]) -> dict
 
 def adopt(run: Run) -> None:
     """Make a run this process's own: the one that worker threads fall back to, ended at exit if nobody did."""
-    if os.getpid() not in _watched:
-        if not _watched:
-            _watch_excepthook()
-        _watched.add(os.getpid())
-        atexit.register(_end_at_exit, os.getpid())
+    _watch_exit()
     _mine.append((os.getpid(), run))
 
 
+def _watch_exit() -> None:
+    if os.getpid() not in _watched:
+        if not _watched:
+            _filters.extend(warnings.filters)
+            _watch_excepthook()
+        _watched.add(os.getpid())
+        atexit.register(_end_at_exit, os.getpid())
+
+
+_filters: list[Any] = []  # those of warnings, before any SDK was imported by a thread
 _watched: set[int] = set()  # a fork's child watches over its own runs only
 _died: str | None = None  # how its runs end when the program dies of an exception
 
@@ -299,36 +331,20 @@ def _watch_excepthook() -> None:
     sys.excepthook = hook
 
 
-AT_EXIT_S = 10.0  # how long the end of a program waits for what it left to be delivered
-_DELIVER = "import sys, trk; [trk.sync(run, timeout=float(sys.argv[1])) for run in sys.argv[2:]]"
-
-
 def _end_at_exit(pid: int) -> None:
     if os.getpid() != pid:
         return  # a fork's child: the runs are its parent's
-    left: dict[str, list[str]] = {}
     for owner, run in reversed(_mine):
         try:
             if owner == pid and run.status == "RUNNING":
                 run.finish(_died or "FINISHED")
-                left.setdefault(run.folder, []).append(run.id)
         except TrkError as error:
             warnings.warn(f"run {run.id} could not be ended: {error}", stacklevel=1)
-    for folder, run_ids in left.items():
-        _deliver_apart(folder, run_ids)
+    own = {run.id: run for owner, run in (*_served, *_mine) if owner == pid}
+    if own:
+        from trk import leaving
 
-
-def _deliver_apart(folder: str, run_ids: Sequence[str]) -> None:
-    """Deliver in a process of its own: a program that is ending can't start threads any more (Python 3.12)."""
-    command = [sys.executable, "-P", "-c", _DELIVER, str(AT_EXIT_S), *run_ids]
-    environ = {**settings.environment(), "TRK_DIR": folder}
-    nowhere = subprocess.DEVNULL
-    try:
-        subprocess.run(
-            command, env=environ, stdin=nowhere, stdout=nowhere, stderr=nowhere, timeout=AT_EXIT_S + 5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return  # what is pending is in the journal, for trk sync
+        leaving.leave(list(own.values()), _filters)
 
 
 def active_run() -> Run | None:
@@ -368,24 +384,41 @@ def sync(
     run: str | None = None,
     *,
     to: str | None = None,
+    uri: str | None = None,
     timeout: float = delivery.DEFAULT_TIMEOUT_S,
     strict: bool = False,
     progress: delivery.Progress | None = None,
     trouble: delivery.Trouble | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[RunRecord]:
     """Deliver what is pending: of every run, or of one; to every backend, or to one. At most `timeout` seconds.
 
+    With `uri` the runs of trk that are not deleted (or the one) go to that address of the backend `to` from now on:
+    everything of them is delivered there from the journal, and what is logged later; where they were is left as it is.
+    Called again with the same address it delivers what is pending. User and password in it are used for this delivery
+    and kept nowhere. Runs of other programs stay where they are; `warn` (left out: Python's warnings) is told of them.
+
     Returns the records of the runs that had something pending (of `run`, in any case), whose `backends` tell what
-    was delivered. With `strict`, NotDelivered is raised when anything is pending or rejected.
+    was delivered. With `strict`, NotDelivered is raised when anything is pending or rejected. Raises UsageError, and
+    Conflict when another process goes on delivering, so that nothing could be changed.
     """
     from trk.journal import cursors
 
     if to is not None:
         known_backends.check_known(to)
     found = find_journal()
+    place = rebuilding.place(found[0] if found else None, to, uri) if uri is not None else None
     if found is None:
         return []
     folder, journal = found
+    if place is not None:
+        only = need_run(run).id if run is not None else None
+        records = rebuilding.rebuild(
+            journal, folder, place, only, timeout=timeout, progress=progress, trouble=trouble, warn=warn
+        )
+        if strict:
+            delivery.check_delivered(records, to)
+        return records
     waiting = [need_run(run).id] if run is not None else None
     concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
     if concerned:

@@ -1,4 +1,4 @@
-"""doctor, ui: what is wrong here, and MLflow's UI on the right store."""
+"""doctor, gc, ui: what is wrong here, what takes room for nothing, and MLflow's UI on the right store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trk.media.table_cells import count
 from trk.rules import shown
 from trk_cli import output
 from trk_cli.commands import options
-from trk_cli.results import Column, Listing
+from trk_cli.results import Column, Listing, Single
 
 
 def doctor(
@@ -41,6 +41,53 @@ def doctor(
         output.talk(f"{count(len(checks), 'check')}; failed: {counts['fail']}, warnings: {counts['warn']}", quiet=quiet)
     if counts["fail"]:
         raise typer.Exit(1)
+
+
+def gc(
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="TIME",
+            help="Of runs that ended so long ago: 30d, 12h, 0. Else the setting retention.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; say what would be.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove the bytes of files that every backend of their runs has, some time after the runs ended.
+
+    The journal keeps every row, name and hash. trk help storage tells what stays.
+
+    Example: trk gc --dry-run
+    """
+    from dataclasses import asdict
+
+    from trk import cleaning
+
+    freed = cleaning.gc(older_than=older_than, dry_run=dry_run)
+    if json:
+        output.show(Single(asdict(freed)), options.JSON)
+    did = "would be removed" if dry_run else "removed"
+    files, kept = count(freed.removed, "file"), count(freed.kept, "file")
+    output.talk(f"{files} {did}, {in_units(freed.bytes)}; {kept} kept, {in_units(freed.kept_bytes)}", quiet=quiet)
+    if freed.unnamed:
+        output.talk(f"of these {freed.unnamed} belonged to no run: left by crashes and refusals", quiet=quiet)
+    if freed.drafts:
+        output.talk(
+            f"{count(freed.drafts, 'draft')} of killed commands removed, {in_units(freed.draft_bytes)}", quiet=quiet
+        )
+
+
+def in_units(size: int) -> str:
+    """A number of bytes for people."""
+    number, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{size} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
 
 
 def ui(

@@ -27,6 +27,10 @@ Experiment = Annotated[str | None, typer.Option("-e", "--experiment", metavar="N
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="EXPR", help="Such as \"metrics.f1 > 0.85 and params.model = 'rf'\".")
 ]
+_WANDB = "For the W&B backend, when it is installed."
+WandbProject = Annotated[str | None, typer.Option("--wandb-project", metavar="NAME", help=_WANDB)]
+WandbEntity = Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME", help=_WANDB)]
+WandbGroup = Annotated[str | None, typer.Option("--wandb-group", metavar="NAME", help=_WANDB)]
 
 
 JSON = OutputOptions(format="json")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from trk import attaching, config, delivery, ephemeral, leftovers, owners, session, settings, tracker
+from trk import attaching, config, delivery, ephemeral, leftovers, owners, rebuilding, session, settings, tracker
 from trk.backends import foreign
 from trk.daemon import client as daemon
 from trk.errors import NoActiveRun, UsageError
-from trk.journal import cursors, lifecycle, write
+from trk.journal import cursors, lifecycle, read, write
 from trk.media.table_cells import count
 from trk.records import RunRecord, Status
 from trk.rules import shown
@@ -260,6 +261,10 @@ def _end_status(status: str | None, failed: bool, exit_code: str | None) -> str:
 def sync(
     run: options.Run = None,
     to: Annotated[str | None, typer.Option("--to", metavar="BACKEND", help="To this backend only.")] = None,
+    uri: Annotated[
+        str | None,
+        typer.Option("--uri", metavar="ADDRESS", help="With --to: the runs go there now, from their first row on."),
+    ] = None,
     timeout: options.Timeout = "30",
     strict: options.Strict = False,
     json: options.Json = False,
@@ -267,17 +272,40 @@ def sync(
 ) -> None:
     """Deliver what is pending, of every run, for at most --timeout seconds.
 
+    --to mlflow --uri ADDRESS rebuilds runs (--run: one) on another server, from the journal. See: trk help delivery.
+
     Example: trk sync --timeout 120
     """
     limit = options.seconds(timeout)
     strict = strict or strict_setting()
     with progress.bar(quiet) as report:
-        records = tracker.sync(run, to=to, timeout=limit, progress=report, trouble=trouble(quiet))
+        records = tracker.sync(
+            run, to=to, uri=uri, timeout=limit, progress=report, trouble=trouble(quiet),
+            warn=partial(output.warn, quiet=quiet),
+        )  # fmt: skip
+    if uri is not None and to is not None:
+        _report_place(records, to, uri, quiet)
+        _report(records, json, quiet, wanted=True)
+        if strict:
+            delivery.check_delivered(records, to)
+        return
     if not records:
         output.talk("nothing is pending", quiet=quiet)
     _report(records, json, quiet, wanted=True)
     if strict:
         tracker.check_synced(run, to)
+
+
+def _report_place(records: Sequence[RunRecord], to: str, uri: str, quiet: bool) -> None:
+    """Where the runs go now, and where new ones will, if that is another place."""
+    folder = session.find_folder()
+    place = rebuilding.place(folder, to, uri)
+    go = "goes" if len(records) == 1 else "go"
+    output.talk(f"{count(len(records), 'run')} {go} to {to} at {place.address} now", quiet=quiet)
+    new = config.resolve(folder)
+    if to in (new.get("backends") or ()) and config.target(to, new) != place.target:
+        said = "MLFLOW_TRACKING_URI, or mlflow_uri in the settings, names another place for new runs"
+        output.talk(said, quiet=quiet)
 
 
 def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool) -> None:
@@ -374,12 +402,16 @@ def status(
     deleted = lifecycle.is_deleted(found.journal, found.id)
     shown_as = {**output.run_json(record), "active": lifecycle.is_open(found.journal, found.id), "deleted": deleted}
     shown_as["session"] = session.session_path(found.folder)
+    shown_as["targets"] = read.targets(found.journal, found.id)
     owner = found.owner
     shown_as["owner"] = {name: getattr(owner, name) for name in ("alive", "this_boot", "pid", "host")}
     shown_as["last_row_time"] = forms.iso(found.last_row_time)
     if not quiet and field is None:
         gone = f", deleted (trk restore {record.run_id})" if deleted else ""
         output.talk(f"run {record.name} ({record.run_id}) in experiment {record.experiment}: {record.status}{gone}")
+        for name, target in shown_as["targets"].items():
+            if "tracking_uri" in target and not record.backends[name].url:
+                output.talk(f"{name}: {target['tracking_uri']}")
     ids = [record.run_id]
     listing = replace(_deliveries([record], shown_as), ids=ids)
     output.show(listing if field is None else Single(shown_as, ids=ids), shape)

@@ -35,6 +35,16 @@ def tag_filter(run_id: str) -> str:
     return f"tags.`{RUN_TAG}` = '{run_id}'"
 
 
+def age(run: Any) -> tuple[bool, int, str]:
+    """Sorts the run that was delivered to first, then the oldest: of several that have the same trk run id."""
+    return is_empty(run), run.info.start_time or 0, run.info.run_id
+
+
+def is_empty(run: Any) -> bool:
+    """Whether a run has neither metrics nor params."""
+    return not run.data.metrics and not run.data.params
+
+
 @contextmanager
 def asked(store: Store) -> Iterator[Any]:
     """The store to ask inside a `with`; errors as in `as_source`."""
@@ -80,8 +90,8 @@ class Reader:
         if not run_id.startswith(HANDLE):
             if not run_id.isalnum():  # neither trk's nor MLflow's, and the filter has no way to quote
                 return None
-            for run in self._runs(self._all_experiments(), tag_filter(run_id)):
-                return self._record(run)
+            if same := list(self._runs(self._all_experiments(), tag_filter(run_id))):
+                return self._record(min(same, key=age))
         found = self._run(run_id.removeprefix(HANDLE))
         return self._record(found) if found is not None and found.info.lifecycle_stage == "active" else None
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trk import settings
-from trk.addresses import without_userinfo
+from trk.addresses import remembered, without_userinfo
 from trk.backends._mlflow_errors import from_status, translated
 from trk.errors import BackendNeedsUser, BackendUnavailable
 
@@ -243,7 +243,9 @@ def _secrets() -> tuple[str, ...]:
 
 
 def _with_userinfo(uri: str) -> str:
-    """The URI with the user and password that MLFLOW_TRACKING_URI has for the same address: none are stored."""
+    """The URI with the user and password that a caller or MLFLOW_TRACKING_URI gave for it: none are stored."""
+    if (given := remembered(uri)) is not None:
+        return given
     told = settings.env("MLFLOW_TRACKING_URI")
     return told if told is not None and without_userinfo(told).rstrip("/") == uri.rstrip("/") else uri
 

@@ -79,6 +79,6 @@ def _file(file: LoggedFile) -> list[Trace]:
         digest = hashlib.sha256(there).hexdigest()
         return [Trace("file", content.reference_path(file.path), digest, len(there), told=f"{file.path} at {file.uri}")]
     found = [Trace("file", file.path, file.sha256, file.size)]
-    if file.earlier and file.before is not None and Path(file.before).is_file():
+    if file.earlier and file.before is not None and (file.freed or Path(file.before).is_file()):
         found.append(Trace("file", f"{content.HISTORY}/{file.earlier}/{file.path}", file.before_sha256))
     return found

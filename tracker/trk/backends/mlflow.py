@@ -47,6 +47,7 @@ class MlflowBackend:
         self._store = Store(target)
         self._reader = read.Reader(self._store)
         self._artifacts = Artifacts(self._store, self._reader)
+        self._unsure: set[str] = set()  # runs whose making was not answered: a request may still be on its way
 
     def open(self, run: RunSpec) -> RemoteRun:
         """Find the run, or make it. Raises BackendRunGone when it was deleted by somebody else."""
@@ -67,6 +68,8 @@ class MlflowBackend:
             write.send(self._store, run, rows)
         except BackendRunGone:
             raise self._gone(self._by_id(run.remote_id)) from None
+        if run.run_id in self._unsure and any(row.kind is Kind.STATUS for row in rows):
+            self._delete_doubles(run)
 
     def confirm(self, run: RemoteRun, n: int) -> int:
         """All of it: `deliver` returns when MLflow has it."""
@@ -134,12 +137,22 @@ class MlflowBackend:
         same = self._with_tag(experiment.experiment_id, run.run_id)
         if not same:
             return self._make(experiment.experiment_id, run)
-        active = sorted((found for found in same if found.info.lifecycle_stage == "active"), key=_age)
-        for double in active[1:]:
-            if _is_empty(double):  # what a lost answer left behind
+        active = sorted((found for found in same if found.info.lifecycle_stage == "active"), key=read.age)
+        self._delete_empty(active[1:])
+        return active[0] if active else same[0]
+
+    def _delete_doubles(self, run: RemoteRun) -> None:
+        """What was to make this run, and came to MLflow when nobody waited for it any more, made another one."""
+        same = self._with_tag(str(run.experiment_id), run.run_id)
+        self._delete_empty(
+            [one for one in same if one.info.run_id != run.remote_id and one.info.lifecycle_stage == "active"]
+        )
+
+    def _delete_empty(self, doubles: Sequence[Any]) -> None:
+        for double in doubles:
+            if read.is_empty(double):  # what a lost answer left behind
                 with self._store.calling() as mlflow:
                     mlflow.delete_run(double.info.run_id)
-        return active[0] if active else same[0]
 
     def _with_tag(self, experiment_id: str, run_id: str) -> list[Any]:
         with self._store.calling() as mlflow:
@@ -160,11 +173,16 @@ class MlflowBackend:
             tags[read.PARENT_TAG] = run.parent_remote_id
         if run.description:
             tags[read.NOTE_TAG] = _note(run.description)
+        again = run.run_id in self._unsure
         with self._store.calling() as mlflow:
             from mlflow.entities import RunTag
 
             entities = [RunTag(key, text) for key, text in tags.items()]
-            return mlflow.create_run(experiment_id, tags["mlflow.user"], run.start_ms, entities, run.name)
+            self._unsure.add(run.run_id)
+            made = mlflow.create_run(experiment_id, tags["mlflow.user"], run.start_ms, entities, run.name)
+            if not again:
+                self._unsure.discard(run.run_id)
+            return made
 
     def _experiment(self, name: str) -> Any:
         """The experiment of this name, made when there is none."""
@@ -231,12 +249,3 @@ def _note(description: str) -> str:
     if len(description) <= write.MAX_TAG:
         return description
     return f"{description[: write.MAX_TAG - 100]}… ({len(description)} characters in all)"
-
-
-def _age(run: Any) -> tuple[bool, int, str]:
-    """Sorts the run that was delivered to first, then the oldest."""
-    return _is_empty(run), run.info.start_time or 0, run.info.run_id
-
-
-def _is_empty(run: Any) -> bool:
-    return not run.data.metrics and not run.data.params

@@ -12,6 +12,7 @@ from shlex import quote
 
 from trk import session, settings
 from trk.checkup.here import Finding, Here
+from trk.journal import holds
 
 NETWORK = {
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "drvfs", "fuse.beegfs", "fuse.ceph", "fuse.davfs2",
@@ -151,13 +152,14 @@ def drafts(here: Here) -> Iterator[Finding]:
     if here.folder is not None and place.is_dir():
         for entry in os.scandir(place):
             found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > OLD_DRAFT_S:
+            is_draft = stat.S_ISREG(found.st_mode) and not entry.name.endswith(holds.ENDING)
+            if is_draft and time.time() - found.st_mtime > OLD_DRAFT_S:
                 left.append(found.st_size)
     if left:
         yield (
             "warn",
             f"{len(left)} half copies ({size(sum(left))}) of killed commands lie in {place}",
-            f"find {quote(str(place))} -type f -mmin +60 -delete",
+            f"find {quote(str(place))} -type f ! -name '*{holds.ENDING}' -mmin +60 -delete",
         )
     else:
         yield (

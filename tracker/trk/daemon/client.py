@@ -9,13 +9,16 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import trk
 from trk import config, delivery, settings
 from trk.daemon import credentials, place
-from trk.errors import DaemonError, TrkError
+from trk.delivery import live
+from trk.delivery.lock import DeliverLock
+from trk.delivery.waiting import Waiting
+from trk.errors import Conflict, DaemonError, TrkError
 from trk.journal import cursors
 from trk.journal.db import Journal
 
@@ -63,8 +66,7 @@ class Connection:
 
     def stuck(self) -> set[str]:
         """The runs that were tried since this asked for them, and now wait until somebody does something."""
-        found: dict[str, int] = self.ask("stuck")["stuck"]
-        return {run_id for run_id, request in found.items() if request >= self.request}
+        return set(self.ask("stuck", request=self.request)["stuck"])
 
     def lives(self) -> bool:
         """Whether it is still there."""
@@ -168,7 +170,7 @@ def revive(folder: str, run_id: str, lives: bool) -> None:
     if not is_wanted() or (not lives and _was_just_started(folder)):
         return
     with contextlib.suppress(TrkError):
-        if (config.resolve(folder).get("daemon") or "auto") == "off":
+        if config.delivery(config.resolve(folder)) != "daemon":
             return
         if lives:
             with Connection(folder, AT_ONCE_S) as connection:
@@ -242,20 +244,53 @@ def deliver(
     progress: delivery.Progress | None = None,
     trouble: delivery.Trouble | None = None,
 ) -> delivery.Outcome:
-    """As `trk.delivery.deliver`; by the daemon of this folder, if there is one, while this process waits."""
+    """As `trk.delivery.deliver`; by the thread or the daemon that delivers these runs, while this one waits."""
     deadline = time.monotonic() + timeout
+    if (asked := live.asked(journal, folder, run_ids, backends)) is not None:
+        done = Waiting(journal, asked, deadline, progress, trouble).until_delivered(asked.runs, backends)
+        if done is not None:
+            return done
     found = place.look(folder) if can_run() else None
     if found is not None and found[0]:
         with contextlib.suppress(DaemonError), _reached(folder) as connection:
             theirs = {entry.run_id for entry in cursors.pending(journal, run_ids, backends)}
             others = {run_id for run_id in sorted(theirs) if not connection.serves(run_id)}
-            waiting = _Waiting(journal, connection, deadline, progress, trouble)
+            waiting = Waiting(journal, connection, deadline, progress, trouble)
             outcome = waiting.until_delivered(theirs - others, backends)
             if outcome is not None and not others:
                 return outcome
             connection.ask("yield", timeout=max(0.1, deadline - time.monotonic()))
             return _here(journal, folder, run_ids, backends, deadline, progress, trouble)
     return _here(journal, folder, run_ids, backends, deadline, progress, trouble)
+
+
+@contextlib.contextmanager
+def alone(folder: str, timeout: float) -> Iterator[Callable[[], None]]:
+    """Inside a `with` nobody else delivers from this folder: a daemon pauses. What it gives lets go of the lock.
+
+    For a change of where runs go, after which whoever delivers looks anew. Raises Conflict when another process
+    goes on delivering for `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    lock = DeliverLock(folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        asked = False
+        while True:
+            found = None if asked or not can_run() else place.look(folder)
+            if found is not None and found[0]:
+                with contextlib.suppress(DaemonError):  # it is just leaving, or in a long call: asked again
+                    connection = stack.enter_context(_reached(folder))
+                    connection.ask("yield", timeout=max(0.1, deadline - time.monotonic()))
+                    asked = True
+            if lock.acquire(min(deadline, time.monotonic() + _ASK_S)):
+                break
+            if time.monotonic() >= deadline:
+                raise Conflict(
+                    f"another process has been delivering for {timeout:g} s: nothing was changed",
+                    hint="trk daemon status; or a longer --timeout",
+                )
+        yield lock.release
 
 
 def _here(
@@ -271,56 +306,3 @@ def _here(
     return delivery.deliver(
         journal, folder, run_ids, backends=backends, timeout=left, progress=progress, trouble=trouble
     )
-
-
-class _Waiting:
-    """Waits until a daemon has delivered."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        connection: Connection,
-        deadline: float,
-        progress: delivery.Progress | None,
-        trouble: delivery.Trouble | None,
-    ) -> None:
-        self._journal = journal
-        self._connection = connection
-        self._deadline = deadline
-        self._progress = progress
-        self._trouble = trouble
-        self._goal: int | None = None
-        self._told: set[tuple[str, str]] = set()
-        self._asked_at = time.monotonic()
-
-    def until_delivered(self, run_ids: Collection[str], backends: Collection[str] | None) -> delivery.Outcome | None:
-        """Wait for these runs; None when the daemon is gone."""
-        while True:
-            waiting = cursors.pending(self._journal, run_ids, backends)
-            self._tell(waiting)
-            if not waiting:
-                return delivery.Outcome(finished=True)
-            if time.monotonic() >= self._deadline:
-                return delivery.Outcome(finished=False)
-            if not self._connection.lives():
-                return None
-            if self._is_over(waiting):
-                return delivery.Outcome(finished=True)
-            time.sleep(_POLL_S)
-
-    def _tell(self, waiting: Collection[cursors.Pending]) -> None:
-        left = sum(entry.logged - entry.cursor for entry in waiting)
-        self._goal = left if self._goal is None else self._goal
-        if self._progress is not None:
-            self._progress(max(0, self._goal - left), self._goal)
-        for backend, why in cursors.errors(self._journal, waiting):
-            if self._trouble is not None and (backend, why) not in self._told:
-                self._trouble(backend, why)
-            self._told.add((backend, why))
-
-    def _is_over(self, waiting: Collection[cursors.Pending]) -> bool:
-        """Whether the daemon has tried since this began, and what is left needs the user."""
-        if time.monotonic() - self._asked_at < _ASK_S:
-            return False
-        self._asked_at = time.monotonic()
-        return {entry.run_id for entry in waiting} <= self._connection.stuck()

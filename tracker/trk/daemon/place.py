@@ -79,6 +79,7 @@ def look(folder: str) -> tuple[bool, str] | None:
         import fcntl
 
         fcntl.flock(found, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(found, fcntl.LOCK_UN)  # a child that is being forked has the file open too, and keeps it
     except BlockingIOError:
         return True, os.read(found, 1 << 20).decode(errors="replace")
     finally:

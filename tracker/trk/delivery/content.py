@@ -6,14 +6,16 @@ backend does not have; the rows after it are covered by that. So a thousand `log
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from trk.errors import BackendRefused, JournalError
-from trk.journal import blobs, files, read
+from trk.journal import blobs, files, freeing, read
 from trk.journal.content import TABLE_END
 from trk.journal.db import Journal
 from trk.records import FILES, Kind, LoggedFile, Rejection, Row, Status
+from trk.rules import shown
 
 
 def rejection(row: Row, reason: str) -> Rejection:
@@ -25,15 +27,19 @@ def _is_end(row: Row) -> bool:
     return row.kind is Kind.STATUS and row.text != Status.RUNNING
 
 
-def _first(needed: Iterable[LoggedFile]) -> str | None:
+def _first(journal: Journal, needed: Iterable[LoggedFile]) -> str | None:
     """The first trouble with files that a row needs; None when they are all as they were.
 
     Raises BackendRefused when one can't be read now: the run waits, and others go on.
     """
     try:
-        return next((why for file in needed if (why := blobs.trouble(file))), None)
+        for file in needed:
+            if (why := blobs.trouble(file)) is not None:
+                removed = freeing.reason(journal, file.sha256) if file.changed_ns is None else None
+                return why if removed is None else f"{shown(file.path)}: {removed}"
     except JournalError as error:
         raise BackendRefused(error.message, hint=error.hint) from None
+    return None
 
 
 class Contents:
@@ -78,6 +84,8 @@ class Contents:
             elif _is_end(row):
                 there = files.newest(self._journal, self._run, row.n, self._backend, self._rejected)
                 ready.append(replace(row, files=there, stats=read.stats(self._journal, self._run)))
+            elif row.kind is Kind.DEFINE:
+                ready.append(self._defined(row))
             else:
                 ready.append(row)
         self._rejected.update(entry.n for entry in rejected)
@@ -92,6 +100,14 @@ class Contents:
         covered = [dropped for dropped in self._dropped if dropped.key == row.key]
         return [rejection(one, reason) for one in (row, *covered)]
 
+    def _defined(self, row: Row) -> Row:
+        """A definition as it counts now: runs are handed over one after the other, not in the order of their rows."""
+        given = json.loads(row.text or "{}")
+        mode = read.mode(self._journal, self._run, row.key or "")
+        if mode is None or "mode" not in given or given["mode"] == mode:
+            return row
+        return replace(row, text=json.dumps({**given, "mode": mode}, separators=(",", ":")))
+
     def _table(self, row: Row, ready: list[Row], rejected: list[Rejection]) -> None:
         name = row.key or ""
         if self.covers(row):
@@ -102,7 +118,7 @@ class Contents:
             return
         path = name + TABLE_END
         table, self._covered[name] = files.table(self._journal, self._run, path, self.upto, self._backend)
-        trouble = _first(files.table_blobs(self._journal, self._run, path, self.upto))
+        trouble = _first(self._journal, files.table_blobs(self._journal, self._run, path, self.upto))
         if trouble is None:
             ready.append(replace(row, text=None, table=table))
             self._refused.pop(name, None)  # now it may be taken
@@ -113,7 +129,7 @@ class Contents:
 
     def _files(self, row: Row, ready: list[Row], rejected: list[Rejection]) -> None:
         located = files.located(self._journal, self._run, row, self._backend)
-        trouble = _first(located.files)
+        trouble = _first(self._journal, located.files)
         if trouble is None:
             ready.append(located)
         else:

@@ -23,6 +23,7 @@ import tenacity
 
 from trk import backends
 from trk.backends.base import Backend, finish, goes_whole
+from trk.delivery import forks
 from trk.delivery.content import Contents, rejection
 from trk.delivery.patience import TRIES, Patience
 from trk.delivery.plan import Batch, batches
@@ -373,7 +374,8 @@ def _passes(error: BaseException) -> bool:
 
 def _classified(call: Callable[[], T]) -> T:
     try:
-        return call()
+        with forks.calling:
+            return call()
     except BackendError:
         raise
     except Exception as error:  # an SDK or a plugin may raise anything; nothing is lost by trying again later

@@ -55,6 +55,10 @@ class Patience:
         """A run was delivered as far as it goes."""
         self._rests.pop(run, None)
 
+    def rests(self, run: int) -> bool:
+        """Whether a run did not come on when it was last tried."""
+        return run in self._rests
+
     def needs_user(self, run: int) -> bool:
         """Whether a run rests until somebody does something."""
         return run in self._rests and self._rests[run].user

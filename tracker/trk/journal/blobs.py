@@ -11,6 +11,7 @@ import os
 from _thread import _local
 
 from trk.errors import JournalError, UsageError
+from trk.journal import holds
 from trk.rules import shown
 
 TYPE_CHECKING = False
@@ -36,7 +37,12 @@ def folder(journal: Journal) -> str:
 
 def path(journal: Journal, sha256: str) -> str:
     """Where the bytes with this hash lie, or would."""
-    return os.path.join(folder(journal), sha256[:2], sha256)
+    return path_in(os.path.dirname(journal.path), sha256)
+
+
+def path_in(folder: str, sha256: str) -> str:
+    """The same in a `.trk` folder."""
+    return os.path.join(folder, "blobs", sha256[:2], sha256)
 
 
 def keep_bytes(journal: Journal, content: bytes) -> tuple[str, int]:
@@ -219,15 +225,19 @@ class Draft:
     def put(self, sha256: str) -> str:
         """Make the draft the blob with this hash; returns the hash.
 
-        It takes the place of one that is there, which holds the same bytes unless it was damaged.
+        It takes the place of one that is there, which holds the same bytes unless it was damaged. `trk gc` leaves it
+        until the row that names it is committed (`settled`).
         """
         target = path(self._journal, sha256)
         try:
-            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-            os.rename(self.name, target)
+            with holds.Gate(folder(self._journal)):
+                holds.hold(folder(self._journal), sha256)
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+                os.rename(self.name, target)
             self._name = None
             _unsettled().add(target)
         except OSError as error:
+            holds.drop(folder(self._journal))
             raise self._explained(error) from None
         return sha256
 
@@ -246,6 +256,26 @@ class Draft:
             return _no_room(self._journal, "what was to be logged")
         where = folder(self._journal)
         return JournalError(f"{where} can't be written: {error.strerror}", hint=f"ls -ld {where}")
+
+
+def adopt(journal: Journal, staged: str | None, sha256: str) -> None:
+    """Make a file with this hash, on the same file system, the blob; None: one that is there is about to be used again.
+
+    Either way `trk gc` leaves it until the row that names it is committed (`settled`). Raises JournalError.
+    """
+    target = path(journal, sha256)
+    try:
+        os.makedirs(os.path.join(folder(journal), "drafts"), 0o700, exist_ok=True)
+        with holds.Gate(folder(journal)):
+            holds.hold(folder(journal), sha256)
+            os.utime(staged or target)
+            if staged is not None:
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+                os.rename(staged, target)
+                _unsettled().add(target)
+    except OSError as error:
+        holds.drop(folder(journal))
+        raise JournalError(f"{folder(journal)} can't be written: {error.strerror}", hint="df -h") from None
 
 
 _here = _local()  # the blobs that this thread put and that may not be on the disk yet
@@ -276,6 +306,27 @@ def settle(journal: Journal, hashes: Iterable[str]) -> None:
         raise JournalError(f"{folder(journal)} can't be written: {error.strerror}", hint="df -h") from None
 
 
+class settled:  # noqa: N801 - used as a statement, around the transaction: `with blobs.settled(journal, hashes), …`
+    """Inside a `with` these blobs are on the disk, and `trk gc` leaves them; a row that names them does so afterwards.
+
+    Raises JournalError.
+    """
+
+    def __init__(self, journal: Journal, hashes: Iterable[str]) -> None:
+        self._journal = journal
+        self._hashes = hashes
+
+    def __enter__(self) -> None:
+        try:
+            settle(self._journal, self._hashes)
+        except BaseException:
+            holds.drop(folder(self._journal))
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        holds.drop(folder(self._journal))
+
+
 def _locked_file(drafts: str) -> tuple[str, int]:
     """A new file of one's own, locked as long as its writer lives."""
     import fcntl
@@ -287,10 +338,17 @@ def _locked_file(drafts: str) -> tuple[str, int]:
     return name, file
 
 
-def _remove_left(drafts: str) -> None:
-    """Remove the drafts of writers that were killed: nobody has them locked."""
+def remove_left(journal: Journal) -> tuple[int, int]:
+    """Remove the drafts of writers that were killed; returns how many, and their bytes."""
+    drafts = os.path.join(folder(journal), "drafts")
+    return _remove_left(drafts) if os.path.isdir(drafts) else (0, 0)
+
+
+def _remove_left(drafts: str) -> tuple[int, int]:
+    """Remove the drafts and holds of writers that were killed: nobody has them locked."""
     import fcntl
 
+    number = size = 0
     for name in os.listdir(drafts):
         left = os.path.join(drafts, name)
         try:
@@ -298,14 +356,17 @@ def _remove_left(drafts: str) -> None:
         except OSError:
             continue  # its writer was quicker
         try:
+            found = os.fstat(file)
             # One that was made a moment ago may not have its lock yet.
-            if os.fstat(file).st_mtime < _now() - 60:
+            if found.st_mtime < _now() - 60:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(left)
+                number, size = number + 1, size + found.st_size
         except OSError:
             pass  # it is being written, or somebody else removed it
         finally:
             os.close(file)
+    return number, size
 
 
 def _now() -> float:

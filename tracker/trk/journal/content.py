@@ -10,6 +10,7 @@ itself. A value is a JSON object:
 from __future__ import annotations
 
 import json
+import os
 
 from trk.errors import Conflict, UsageError
 from trk.journal import blobs, write
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trk.journal.write import Rows
 
 _FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SHOWN = ("html", "text", "dict", "image", "figure")  # of these what was there before is kept
 TABLE_END = ".json"  # MLflow's load_table goes by it
 
 
@@ -39,15 +41,14 @@ def append_files(
 
     Raises Conflict when the run has ended, or has something else at a path.
     """
-    blobs.settle(journal, _hashes(files))
     time_ms = write.now_ms()
-    with journal.explaining, journal.lock, journal.begun() as db:
+    with blobs.settled(journal, _hashes(files)), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         for file in files:
-            _check_place(rows, file["path"], kind)
+            _check_earlier(journal, rows, file["path"], kind)
             key = file["path"] if name is None else name
-            rows.append(kind, time_ms, key, None, _packed(files=[file], step=step))
-            _list(rows, kind, key, [file], step)
+            keep_files(rows, kind, key, [file], step, n=rows.n + 1)
+            rows.append(kind, time_ms, key, None, packed(files=[file], step=step))
     return rows.n
 
 
@@ -65,22 +66,32 @@ def append_artifact(
     Versions count up from 0 for each name of an experiment; the same content has the same version. The paths of the
     files are put below `<name>/v<version>/`. Raises Conflict, also when the name is one of another type.
     """
-    blobs.settle(journal, _hashes(files))
     time_ms = write.now_ms()
-    with journal.explaining, journal.lock, journal.begun() as db:
+    with blobs.settled(journal, _hashes(files)), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
         experiment = db.execute("SELECT experiment FROM runs WHERE run = ?", (rows.run,)).fetchone()[0]
         type_, version = _version(rows, experiment, name, type_, guess, digest)
         placed = [{**file, "path": f"{name}/v{version}/{file['path']}"} for file in files]
-        for file in placed:
-            _check_place(rows, file["path"], "artifact")
-        n = rows.append("artifact", time_ms, name, None, _packed(files=placed, type=type_, version=version))
-        _list(rows, "artifact", name, placed, None)
-        db.execute(
-            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (rows.run, n, experiment, name, version, type_, digest),
-        )
+        keep_files(rows, "artifact", name, placed, None, n=rows.n + 1)
+        n = rows.append("artifact", time_ms, name, None, packed(files=placed, type=type_, version=version))
+        keep_version(rows, n, name, version, type_, digest)
     return n, version
+
+
+def keep_version(rows: Rows, n: int, name: str, version: int, type_: str, digest: str) -> None:
+    """A version of a named artifact of the run's experiment, which row `n` is."""
+    rows.db.execute(
+        "INSERT INTO versions SELECT run, ?2, experiment, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1",
+        (rows.run, n, name, version, type_, digest),
+    )
+
+
+def digest_of(files: Sequence[Mapping[str, Any]]) -> str:
+    """What an artifact holds, as one hash: the same files at the same paths are the same version."""
+    from hashlib import sha256
+
+    held = sorted((file["path"], file.get("sha256") or file["uri"]) for file in files)
+    return sha256(json.dumps(held).encode()).hexdigest()
 
 
 def _version(rows: Rows, experiment: str, name: str, type_: str | None, guess: str, digest: str) -> tuple[str, int]:
@@ -107,20 +118,24 @@ def append_table(
 
     The first call makes the table; from then on its columns are these, in any order. Raises UsageError for others.
     """
-    blobs.settle(journal, _hashes([part]))
     time_ms = write.now_ms()
-    path = name + TABLE_END
-    with journal.explaining, journal.lock, journal.begun() as db:
+    with blobs.settled(journal, _hashes([part])), journal.explaining, journal.lock, journal.begun() as db:
         rows = write.open_rows(db, run_id)
-        _check_place(rows, path, "table")
-        _check_columns(rows, name, path, columns)
-        n = rows.append("table", time_ms, name, None, _packed(columns=columns, **part))
-        db.execute(
-            "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4",
-            (rows.run, path, _json(columns), count),
-        )
-        db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
-    return n
+        _check_earlier(journal, rows, name + TABLE_END, "table")
+        keep_table(rows, name, columns, part, count, n=rows.n + 1)
+        return rows.append("table", time_ms, name, None, packed(columns=columns, **part))
+
+
+def keep_table(rows: Rows, name: str, columns: Sequence[str], part: Mapping[str, Any], count: int, *, n: int) -> None:
+    """Rows of a table, which row `n` brings. Raises Conflict and UsageError for what can't be added to it."""
+    path = name + TABLE_END
+    _check_place(rows, path, "table")
+    _check_columns(rows, name, path, columns)
+    rows.db.execute(
+        "INSERT INTO tables VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET count = count + ?4",
+        (rows.run, path, _json(columns), count),
+    )
+    rows.db.execute(_FILE, (rows.run, path, n, "table", name, None, part.get("size"), part.get("sha256"), None))
 
 
 def _hashes(files: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -162,14 +177,41 @@ def _check_place(rows: Rows, path: str, kind: str) -> None:
         raise Conflict(f"{path} is a folder of this run: {below[0]} is in it", hint="another --name or --path")
 
 
-def _list(rows: Rows, kind: str, name: str, files: Sequence[Mapping[str, Any]], step: int | None) -> None:
+def _check_earlier(journal: Journal, rows: Rows, path: str, kind: str) -> None:
+    """Raise Conflict when delivering this would need earlier bytes of its path that `trk gc` has removed.
+
+    A table is handed over whole, and what a page or picture was before is put beside the new one.
+    """
+    if rows.db.execute("SELECT 1 FROM removed LIMIT 1").fetchone() is None:
+        return
+    found = rows.db.execute(
+        "SELECT sha256, kind, removed.time FROM files LEFT JOIN removed USING (sha256) WHERE run = ? AND path = ? "
+        "ORDER BY n DESC LIMIT ?",
+        (rows.run, path, -1 if kind == "table" else 1),
+    )
+    for sha256, before, time_ms in found:
+        needed = before == "table" or before in _SHOWN or kind in _SHOWN
+        if time_ms is not None and needed and not os.path.exists(blobs.path(journal, sha256)):
+            raise Conflict(
+                f"trk gc removed here what {path} was before: it would be lost when this takes its place",
+                hint="another --name",
+            )
+
+
+def keep_files(
+    rows: Rows, kind: str, name: str, files: Sequence[Mapping[str, Any]], step: int | None, *, n: int
+) -> None:
+    """Files, which row `n` brings. Raises Conflict when something else is at a path of theirs."""
+    for file in files:
+        _check_place(rows, file["path"], kind)
     rows.db.executemany(
         _FILE,
-        [(rows.run, f["path"], rows.n, kind, name, step, f.get("size"), f.get("sha256"), f.get("uri")) for f in files],
+        [(rows.run, f["path"], n, kind, name, step, f.get("size"), f.get("sha256"), f.get("uri")) for f in files],
     )
 
 
-def _packed(**values: Any) -> str:
+def packed(**values: Any) -> str:
+    """The value of a row: what is None is left out."""
     return _json({key: value for key, value in values.items() if value is not None})
 
 

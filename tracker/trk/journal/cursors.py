@@ -73,9 +73,10 @@ def of_runs(journal: Journal, runs: Collection[int]) -> list[Pending]:
 
 
 def refreshed(journal: Journal, entries: Collection[Pending]) -> list[Pending]:
-    """These entries as they are now; those that wait for nothing any more are left out."""
-    wanted = {(entry.run, entry.backend) for entry in entries}
-    return [entry for entry in of_runs(journal, {run for run, _ in wanted}) if (entry.run, entry.backend) in wanted]
+    """These entries as they are now; those that wait for nothing any more, or go elsewhere now, are left out."""
+    wanted = {(entry.run, entry.backend, entry.target) for entry in entries}
+    found = of_runs(journal, {run for run, _, _ in wanted})
+    return [entry for entry in found if (entry.run, entry.backend, entry.target) in wanted]
 
 
 def errors(journal: Journal, entries: Collection[Pending]) -> list[tuple[str, str]]:
@@ -124,6 +125,43 @@ def parent(journal: Journal, run: int, backend: str) -> tuple[int, str | None] |
         (run, backend),
     )
     return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """Where runs went: those that go to a new place now, those that did before, and those of other programs."""
+
+    runs: tuple[str, ...]
+    there: tuple[str, ...]
+    external: tuple[str, ...]
+
+
+def point(journal: Journal, backend: str, target: str, run_ids: Collection[str] | None) -> Pointed:
+    """Let these runs (None: all that are not deleted) go to this target, from their first row on.
+
+    Runs of other programs stay where they are: the journal has not got what their owners logged. To be called by the
+    deliverer, under its lock.
+    """
+    runs: list[str] = []
+    there: list[str] = []
+    external: list[str] = []
+    with journal.explaining, journal.lock, journal.begun() as db:
+        found = db.execute(
+            "SELECT runs.run, run_id, external, target IS ?2 FROM runs "
+            "LEFT JOIN deliveries d ON d.run = runs.run AND backend = ?1 "
+            "WHERE deleted IS NULL ORDER BY start_time, run_id",
+            (backend, target),
+        ).fetchall()
+        for run, run_id, is_external, is_there in found:
+            if run_ids is not None and run_id not in run_ids:
+                continue
+            (external if is_external else there if is_there else runs).append(run_id)
+            if not (is_external or is_there):
+                db.execute("DELETE FROM rejections WHERE run = ? AND backend = ?", (run, backend))
+                db.execute(
+                    "INSERT OR REPLACE INTO deliveries (run, backend, target) VALUES (?, ?, ?)", (run, backend, target)
+                )
+    return Pointed(tuple(runs), tuple(there), tuple(external))
 
 
 def opened(journal: Journal, run: int, backend: str, remote_id: str, url: str | None) -> None:

@@ -6,10 +6,11 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import Any, BinaryIO
 
 from trk.errors import JournalError, NotFound
-from trk.journal import blobs, read
+from trk.journal import blobs, freeing, read
 from trk.journal.db import Journal
 from trk.records import MEDIA, ArtifactRecord, Kind, LoggedFile, LoggedTable, Row
 from trk.rules import shown
@@ -90,7 +91,8 @@ def _located(journal: Journal, run: int, row: Row, file: LoggedFile, backend: st
         return file
     n, sha256, _ = before[0]
     before_path = blobs.path(journal, sha256) if sha256 is not None else None
-    return replace(file, earlier=n, before=before_path, before_sha256=sha256)
+    freed = freeing.reason(journal, sha256) is not None
+    return replace(file, earlier=n, before=before_path, before_sha256=sha256, freed=freed)
 
 
 def table(journal: Journal, run: int, path: str, upto: int, backend: str | None = None) -> tuple[LoggedTable, int]:
@@ -136,7 +138,7 @@ def _count(value: Any) -> int:
 
 def _rows(journal: Journal, run: int, parts: Sequence[int], columns: Sequence[str]) -> Iterator[list[Any]]:
     for value in _values(journal, run, parts):
-        rows = value["rows"] if "rows" in value else _lines(blobs.path(journal, value["sha256"]))
+        rows = value["rows"] if "rows" in value else _lines(journal, value["sha256"])
         if value["columns"] == columns:
             yield from rows
             continue
@@ -145,8 +147,14 @@ def _rows(journal: Journal, run: int, parts: Sequence[int], columns: Sequence[st
             yield [row[at] for at in order]
 
 
-def _lines(path: str) -> Iterator[list[Any]]:
-    with open(path, encoding="utf-8") as file:
+def _lines(journal: Journal, sha256: str) -> Iterator[list[Any]]:
+    try:
+        file = open(blobs.path(journal, sha256), encoding="utf-8")  # noqa: SIM115 - only its opening is explained
+    except FileNotFoundError:
+        if (why := freeing.reason(journal, sha256)) is not None:
+            raise NotFound(f"rows of the table are not here: {why}", hint="--source mlflow") from None
+        raise
+    with file:
         for line in file:
             yield json.loads(line)
 
@@ -194,9 +202,17 @@ def _copy_file(journal: Journal, artifact: ArtifactRecord, target: BinaryIO) -> 
     try:
         source = open(file.local, "rb")  # noqa: SIM115 - only its opening is explained; the `with` follows
     except OSError as error:
+        if file.changed_ns is None and (why := freeing.reason(journal, file.sha256)) is not None:
+            raise NotFound(f"{artifact.path} is not here: {why}", hint=_there(journal, artifact)) from None
         raise NotFound(f"{artifact.path}: {shown(file.local)} can't be read any more: {error.strerror}") from None
     with source:
         shutil.copyfileobj(source, target, blobs.CHUNK)
+
+
+def _there(journal: Journal, artifact: ArtifactRecord) -> str:
+    """The command that fetches from a backend what is not here any more."""
+    backend = next(iter(read.targets(journal, artifact.run_id)), "mlflow")
+    return f"trk artifacts get {quote(artifact.path)} --run {artifact.run_id} --source {backend}"
 
 
 def newest_version(journal: Journal, experiment: str | None, name: str, version: int | None) -> str | None:

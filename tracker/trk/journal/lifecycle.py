@@ -35,10 +35,15 @@ def set_deleted(journal: Journal, run_id: str, deleted: bool) -> int | None:
         if not _changes(found, run_id, deleted):
             return None
         rows = write.any_rows(db, run_id)
-        db.execute("UPDATE runs SET deleted = ? WHERE run = ?", (time_ms if deleted else None, rows.run))
+        keep_deleted(rows, deleted, time_ms)
         if found[2]:
             return NO_ROW
         return rows.append("delete" if deleted else "restore", time_ms, None, None, None)
+
+
+def keep_deleted(rows: write.Rows, deleted: bool, time_ms: int) -> None:
+    """Whether a run is deleted, and since when."""
+    rows.db.execute("UPDATE runs SET deleted = ? WHERE run = ?", (time_ms if deleted else None, rows.run))
 
 
 def check_deleting(journal: Journal, run_id: str, deleted: bool) -> None:

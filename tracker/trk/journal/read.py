@@ -307,6 +307,14 @@ def modes(journal: Journal, experiment: str) -> dict[str, str]:
     )
 
 
+def mode(journal: Journal, run: int, metric: str) -> str | None:
+    """The direction that was last defined for a metric of a run's experiment; None when none was."""
+    found = journal.read(
+        "SELECT mode FROM definitions JOIN runs USING (experiment) WHERE run = ? AND key = ?", (run, metric)
+    )
+    return found[0][0] if found else None
+
+
 def field_values(
     journal: Journal, fields: Collection[tuple[str, str]], experiment: str | None
 ) -> dict[tuple[str, str], dict[int, Any]]:

@@ -9,7 +9,8 @@ a run, the rows that put something there, the largest `n` last; `tables` has eac
 has; `versions` counts the artifacts that have a name. `runs.deleted` is when a run was deleted (NULL: it was not);
 `runs.external` is 1 for a run of another program that was attached to, `runs.keyless` for a run that was started in an
 environment without credentials. `runs.owner` says who started or resumed the run (`trk.owners`), as a JSON object; NULL
-is: not known.
+is: not known. `removed` are the blobs that `trk gc` removed, when, and who then had their
+bytes; one that was logged again since is there all the same.
 """
 
 from __future__ import annotations
@@ -126,6 +127,10 @@ MIGRATIONS = (
     CREATE INDEX versions_by_content ON versions (experiment, name, digest);
     """,
     "ALTER TABLE runs ADD COLUMN owner TEXT",
+    """
+    CREATE TABLE removed (sha256 TEXT PRIMARY KEY, time INTEGER NOT NULL, places TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX files_by_content ON files (sha256) WHERE sha256 IS NOT NULL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

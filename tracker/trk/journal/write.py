@@ -2,6 +2,9 @@
 
 Names and values are checked by the caller (`trk.run`); here it is decided what depends on the journal itself: the
 row's number, the next step, whether the run is open, whether a param would change.
+
+What a row changes in the live tables is said once, by the functions `keep_…` inside a transaction: rows that are
+carried here from another journal (`trk.journal.replay`) go through the same.
 """
 
 from __future__ import annotations
@@ -126,7 +129,7 @@ def metrics(
             ((key, value),) = values.items()
             n = rows.append("metric", time_ms, key, step, stored(value))
         else:
-            n = rows.append("metric", time_ms, None, step, _packed(values))
+            n = rows.append("metric", time_ms, None, step, packed(values))
         for key, value in values.items():
             _update_live(rows, key, live[key], (step, time_ms, value))
     return n, step
@@ -139,7 +142,7 @@ def _next_step(live: Iterable[tuple[Any, ...] | None]) -> int:
     return step
 
 
-def _packed(values: Mapping[str, float]) -> str:
+def packed(values: Mapping[str, float]) -> str:
     """Several values as a JSON object. Names have no character that JSON would escape (`rules.check_name`)."""
     return "{" + ",".join(f'"{key}":{_json_number(value)}' for key, value in values.items()) + "}"
 
@@ -148,6 +151,11 @@ def _json_number(value: float) -> str:
     if value - value == 0:
         return repr(value)
     return '"NaN"' if value != value else ('"Infinity"' if value > 0 else '"-Infinity"')
+
+
+def keep_point(rows: Rows, key: str, point: tuple[int, int, float]) -> None:
+    """Fold a point (step, time in ms, value) into what is known of its metric."""
+    _update_live(rows, key, rows.db.execute(_LIVE, (rows.run, key)).fetchone(), point)
 
 
 def _update_live(rows: Rows, key: str, known: tuple[Any, ...] | None, point: tuple[int, int, float]) -> None:
@@ -187,18 +195,24 @@ def _append_params(rows: Rows, values: Mapping[str, str], time_ms: int, if_exist
         name = _param_name(rows.db, rows.run, key, value, if_exists)
         if name is not None:
             n = rows.append("param", time_ms, name, None, value)
-            rows.db.execute("INSERT INTO params VALUES (?, ?, ?)", (rows.run, name, value))
+            keep_param(rows, name, value)
     return n
 
 
-def _param(db: Connection, run: int, key: str) -> str | None:
+def keep_param(rows: Rows, key: str, value: str) -> None:
+    """A param that the run does not have yet."""
+    rows.db.execute("INSERT INTO params VALUES (?, ?, ?)", (rows.run, key, value))
+
+
+def param(db: Connection, run: int, key: str) -> str | None:
+    """A param's value; None when the run does not have it."""
     found = db.execute("SELECT value FROM params WHERE run = ? AND key = ?", (run, key)).fetchone()
     return None if found is None else found[0]
 
 
 def _param_name(db: Connection, run: int, key: str, value: str, if_exists: str) -> str | None:
     """The name to write this param under; None when nothing is to be written."""
-    known = _param(db, run, key)
+    known = param(db, run, key)
     if known is None:
         return key
     if known == value or if_exists == "keep":
@@ -209,7 +223,7 @@ def _param_name(db: Connection, run: int, key: str, value: str, if_exists: str) 
             hint="--if-exists keep or suffix",
         )
     number = 2
-    while (known := _param(db, run, f"{key}_{number}")) is not None and known != value:
+    while (known := param(db, run, f"{key}_{number}")) is not None and known != value:
         number += 1
     return None if known == value else check_name(f"{key}_{number}", "param name")
 
@@ -232,15 +246,20 @@ def summary(
         for key, value in values.items():
             if isinstance(value, tuple):
                 n, step = rows.append("summary", time_ms, key, None, value[0]), None
-                shown = (rows.run, f"summary/{key}", value[1])
-                db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", shown)
-                db.execute("INSERT OR IGNORE INTO params VALUES (?, ?, ?)", shown)
+                keep_summary(rows, key, value[1])
             else:
                 live = db.execute(_LIVE, (rows.run, key)).fetchone()
                 step = _next_step([live])
                 n = rows.append("summary", time_ms, key, step, stored(value))
                 _update_live(rows, key, live, (step, time_ms, value))
     return n, step
+
+
+def keep_summary(rows: Rows, key: str, shown: str) -> None:
+    """A summary value that is no number: a tag, and the first time a param."""
+    entry = (rows.run, f"summary/{key}", shown)
+    rows.db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", entry)
+    rows.db.execute("INSERT OR IGNORE INTO params VALUES (?, ?, ?)", entry)
 
 
 def tags(journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int) -> int:
@@ -252,16 +271,26 @@ def tags(journal: Journal, run_id: str, values: Mapping[str, str], time_ms: int)
 def _append_tags(rows: Rows, values: Mapping[str, str], time_ms: int) -> int:
     for key, value in values.items():
         rows.append("tag", time_ms, key, None, value)
-        rows.db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (rows.run, key, value))
+        keep_tag(rows, key, value)
     return rows.n
+
+
+def keep_tag(rows: Rows, key: str, value: str) -> None:
+    """A tag, new or with another value."""
+    rows.db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (rows.run, key, value))
+
+
+def drop_tag(rows: Rows, key: str) -> bool:
+    """Take a tag away; whether it was there."""
+    gone = rows.db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (rows.run, key)).fetchall()
+    return bool(gone)
 
 
 def delete_tag(journal: Journal, run_id: str, key: str, time_ms: int) -> int:
     """Take a tag away; returns the row's number. Raises NotFound when the run has no such tag."""
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = open_rows(db, run_id)
-        gone = db.execute("DELETE FROM tags WHERE run = ? AND key = ? RETURNING key", (rows.run, key)).fetchall()
-        if not gone:
+        if not drop_tag(rows, key):
             raise NotFound(f"run {run_id} has no tag {key}", hint=f"trk show {run_id}")
         return rows.append("delete_tag", time_ms, key, None, None)
 
@@ -270,15 +299,23 @@ def define(journal: Journal, run_id: str, key: str, mode: str | None, step_metri
     """Say which direction of a metric is better in the run's experiment, or which metric is its x-axis."""
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = open_rows(db, run_id)
-        db.execute(
-            "INSERT INTO definitions SELECT experiment, ?1, ?2, ?3 FROM runs WHERE run = ?4 "
-            "ON CONFLICT DO UPDATE SET mode = coalesce(?2, mode), step_metric = coalesce(?3, step_metric)",
-            (key, mode, step_metric, rows.run),
-        )
-        # Mode and step metric are checked names: nothing in them needs escaping.
-        given = {"mode": mode, "step_metric": step_metric}
-        text = "{" + ",".join(f'"{name}":"{value}"' for name, value in given.items() if value) + "}"
-        return rows.append("define", time_ms, key, None, text)
+        keep_definition(rows, key, mode, step_metric)
+        return rows.append("define", time_ms, key, None, definition(mode, step_metric))
+
+
+def definition(mode: str | None, step_metric: str | None) -> str:
+    """A definition as its row has it. Mode and step metric are checked names: nothing in them needs escaping."""
+    given = {"mode": mode, "step_metric": step_metric}
+    return "{" + ",".join(f'"{name}":"{value}"' for name, value in given.items() if value) + "}"
+
+
+def keep_definition(rows: Rows, key: str, mode: str | None, step_metric: str | None) -> None:
+    """What is defined for a metric of the run's experiment."""
+    rows.db.execute(
+        "INSERT INTO definitions SELECT experiment, ?1, ?2, ?3 FROM runs WHERE run = ?4 "
+        "ON CONFLICT DO UPDATE SET mode = coalesce(?2, mode), step_metric = coalesce(?3, step_metric)",
+        (key, mode, step_metric, rows.run),
+    )
 
 
 def set_status(journal: Journal, run_id: str, status: str, time_ms: int, owner: str | None = None) -> int:
@@ -288,11 +325,16 @@ def set_status(journal: Journal, run_id: str, status: str, time_ms: int, owner: 
     """
     with journal.explaining, journal.lock, journal.begun() as db:
         rows = _ended_rows(db, run_id) if status == "RUNNING" else open_rows(db, run_id)
-        end = None if status == "RUNNING" else time_ms
-        db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, rows.run))
+        keep_status(rows, status, time_ms)
         if status == "RUNNING":
             db.execute("UPDATE runs SET owner = ? WHERE run = ?", (owner, rows.run))
         return rows.append("status", time_ms, None, None, status)
+
+
+def keep_status(rows: Rows, status: str, time_ms: int) -> None:
+    """A run's status, and when it ended."""
+    end = None if status == "RUNNING" else time_ms
+    rows.db.execute("UPDATE runs SET status = ?, end_time = ? WHERE run = ?", (status, end, rows.run))
 
 
 def _ended_rows(db: Connection, run_id: str) -> Rows:

@@ -316,13 +316,13 @@ def artifact(
         raise UsageError("an artifact with a type needs a name", hint="--name NAME")
     into = rules.check_artifact_path(path.rstrip("/") or path, "path") if path is not None else None
     if name is not None:
-        _check_artifact_name(name)
+        check_artifact_name(name)
     if type_ is not None:
         rules.check_name(type_, "artifact type")
     found = files.gathered(names, into, without=os.path.realpath(run.folder), contents=name is not None)
-    pointers = [_reference(uri, into) for uri in references]
+    pointers = [reference(uri, into) for uri in references]
     paths = [path for _, path in found] + [pointer["path"] for pointer in pointers]
-    _check_once(paths)
+    check_once(paths)
     for one in paths if name is not None else ():
         rules.check_artifact_path(f"{name}/v0/{one}", "artifact path")
     for here, _ in found:  # that one can't be read is told before gigabytes of others are copied
@@ -331,16 +331,17 @@ def artifact(
     if name is None:
         return content.append_files(run.journal, run.id, "file", entries), None
     guess = kinds.type_of(files.ending(paths[0]))
-    return content.append_artifact(run.journal, run.id, name, type_, guess, _digest(entries), entries)
+    return content.append_artifact(run.journal, run.id, name, type_, guess, content.digest_of(entries), entries)
 
 
-def _check_artifact_name(name: str) -> None:
+def check_artifact_name(name: str) -> None:
+    """Raise UsageError for a name that no artifact may have."""
     rules.check_artifact_path(rules.check_name(name, "artifact name"), "artifact name")
     if ":" in name:
         raise UsageError(f"artifact name {shown(name)} has a colon, after which the version stands", hint="name:v0")
 
 
-def _check_once(paths: Sequence[str]) -> None:
+def check_once(paths: Sequence[str]) -> None:
     """Raise UsageError when a path comes twice, or is both a file and a folder."""
     known = set(paths)
     for path in paths:
@@ -361,7 +362,7 @@ def _entry(journal: Journal, here: str, path: str, snapshot: bool, progress: blo
     return {"path": path, "size": size, "sha256": sha256, "source": source, "changed_ns": changed_ns}
 
 
-def _reference(uri: str, into: str | None) -> Entry:
+def reference(uri: str, into: str | None) -> Entry:
     """What stays where it is, by its address; user, password and keys in it are not kept."""
     from urllib.parse import unquote
 
@@ -378,11 +379,3 @@ def _reference(uri: str, into: str | None) -> Entry:
     own = unquote(kept.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2])
     path = rules.check_artifact_path(f"{into}/{own}" if into else own, "path of the reference")
     return {"path": path, "uri": kept}
-
-
-def _digest(entries: Sequence[Entry]) -> str:
-    """What an artifact holds, as one hash: the same files at the same paths are the same version."""
-    from hashlib import sha256
-
-    held = sorted((entry["path"], entry.get("sha256") or entry["uri"]) for entry in entries)
-    return sha256(json.dumps(held).encode()).hexdigest()

@@ -1,0 +1,144 @@
+"""export, import: runs in a bundle, to be carried to where they can be delivered."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from trk.bundles import taking, writing
+from trk.bundles.taking import ImportedBundle
+from trk.bundles.writing import ExportedBundle
+from trk.errors import UsageError
+from trk.media.table_cells import count
+from trk.records import Status
+from trk_cli import output, progress
+from trk_cli.commands import options
+from trk_cli.results import Text
+
+
+def export(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: all that are not deleted.")
+    ] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output."),
+    ] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="RUN", help="The same as RUN. May be given again.")
+    ] = None,
+    experiment: options.Experiment = None,
+    filter: options.Filter = None,  # noqa: A002 - the flag's name
+    pending: Annotated[bool, typer.Option("--pending", help="Only runs with something that is not delivered.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write runs, with all that was logged into them, into one file that trk import reads elsewhere.
+
+    Example: trk export --pending --bundle runs.trk
+    """
+    if bundle is None:
+        raise UsageError("export needs --bundle FILE: what it writes", hint="trk export --bundle runs.trk")
+    if bundle == "-" and json:
+        raise UsageError("--bundle - prints the bundle itself, and no JSON beside it")
+    with tempfile.TemporaryFile() as spool:
+        with progress.bar(quiet, "exporting", "parts") as report:
+            done = writing.export_bundle(
+                spool if bundle == "-" else bundle, [*(runs or ()), *(run or ())] or None, experiment=experiment,
+                filter=filter, pending=pending, overwrite=force, progress=report,
+            )  # fmt: skip
+        if bundle == "-":
+            spool.seek(0)
+            output.emit_bytes(spool)
+    _tell_export(done, quiet)
+    if json:
+        output.show(Text("", data=asdict(done)), options.JSON)
+    elif done.path is not None:
+        output.emit(output.escape(done.path) + "\n")
+
+
+def _tell_export(done: ExportedBundle, quiet: bool) -> None:
+    held = f"{count(done.files, 'file')} ({_bytes(done.bytes)})"
+    parts = f"{count(len(done.runs), 'run')}, {count(done.rows, 'row')}, {held}"
+    output.talk(f"exported {parts}: {_bytes(done.size)} in {done.path or 'all'}", quiet=quiet)
+    for one in done.runs:
+        if one.open:
+            output.talk(f"run {one.name} ({one.run_id}) is open: what is logged from now on is not in it", quiet=quiet)
+    for file in done.missing:
+        output.warn(f"the bytes of {file.path} of run {file.run_id} are not in it: {file.reason}", quiet=quiet)
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A bundle of trk export; - is standard input.")],
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("-b", "--backend", metavar="NAME", help="Where to deliver to. May be given again."),
+    ] = None,
+    mlflow_uri: Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")] = None,
+    wandb_project: options.WandbProject = None,
+    wandb_entity: options.WandbEntity = None,
+    wandb_group: options.WandbGroup = None,
+    attached: Annotated[
+        bool, typer.Option("--attached", help="Also runs of other programs: what was logged goes into those.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Take the runs of a bundle into the journal here: all of it, or nothing. trk sync then delivers them.
+
+    They go where a run that is started here goes. A run that is here already gets the rows that are new.
+
+    Example: trk import runs.trk && trk sync
+    """
+    with tempfile.TemporaryFile() as spool, progress.bar(quiet, "importing", "parts") as report:
+        source: Any = _from_stdin(spool) if file == "-" else file
+        done = taking.import_bundle(
+            source, backends=backend or None, attached=attached, mlflow_uri=mlflow_uri, wandb_project=wandb_project,
+            wandb_entity=wandb_entity, wandb_group=wandb_group, progress=report,
+        )  # fmt: skip
+    _tell_import(done, quiet)
+    here = [one for one in done.runs if one.added < one.rows]
+    if here and (backend or mlflow_uri or wandb_project):
+        output.talk(f"what was here already goes where it went before ({count(len(here), 'run')})", quiet=quiet)
+    if json:
+        output.show(Text("", data=asdict(done)), options.JSON)
+    else:
+        output.emit("".join(f"{one.run_id}\n" for one in done.runs))
+
+
+def _from_stdin(spool: BinaryIO) -> BinaryIO:
+    """Standard input as a file in which one can go back."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("- reads standard input, and nothing is piped in", hint="trk export --bundle - | trk import -")
+    shutil.copyfileobj(sys.stdin.buffer, spool, 1 << 20)
+    return spool
+
+
+def _tell_import(done: ImportedBundle, quiet: bool) -> None:
+    if done.new_folder is not None:
+        output.talk(f"made {done.new_folder}", quiet=quiet)
+    new = [one for one in done.runs if one.added]
+    held = f"{count(done.files, 'new file')} ({_bytes(done.bytes)})"
+    output.talk(f"imported {count(done.rows, 'row')} of {count(len(new), 'run')}, {held}", quiet=quiet)
+    same = len(done.runs) - len(new)
+    if same:
+        output.talk(f"{count(same, 'run')} had nothing new", quiet=quiet)
+    for left in done.left_out:
+        output.warn(f"run {left.name} ({left.run_id}) is left out: {left.reason}", quiet=quiet)
+    if done.missing:
+        output.warn(f"the bytes of {count(done.missing, 'file')} are not in the bundle", quiet=quiet)
+    for one in done.runs:
+        if one.status is Status.RUNNING:
+            output.talk(f"run {one.name} ({one.run_id}) had not ended when it was exported", quiet=quiet)
+    waiting = ", ".join(f"{count(rows, 'row')} for {backend}" for backend, rows in done.pending.items())
+    output.talk(f"to be delivered: {waiting} (trk sync)" if waiting else "nothing waits to be delivered", quiet=quiet)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else count(size, "byte")

@@ -1,0 +1,1 @@
+"""What causes faults: a proxy before a server, a killer, holders of locks, a full disk, a clock that steps."""
