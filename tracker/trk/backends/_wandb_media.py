@@ -26,8 +26,11 @@ def _sdk() -> Any:
     return sys.modules["wandb"]
 
 
-def line(run: WandbRun, row: Row) -> dict[str, Any]:
-    """A table, page, image or figure as a line of the history; and, of what W&B can't show, the file itself."""
+def line(run: WandbRun, row: Row) -> tuple[dict[str, Any], Any]:
+    """A table, page, image or figure as a line of the history, and what is shown in it, as the SDK has it.
+
+    What W&B can't show (None) is put among the run's files.
+    """
     shown = _table(row) if row.kind is Kind.TABLE else _shown(run, row)
     data: dict[str, Any] = {"_timestamp": row.time_ms / 1000}
     if row.step is not None:
@@ -37,7 +40,12 @@ def line(run: WandbRun, row: Row) -> dict[str, Any]:
     else:
         for path in files(run, row):
             run.expected.other(row.n, "file", path)
-    return data
+    return data, shown
+
+
+def path_of(run: WandbRun, shown: Any) -> str:
+    """Where the file of what was logged lies among the run's."""
+    return str(Path(shown._path).relative_to(run.sdk.dir))
 
 
 def _table(row: Row) -> Any:

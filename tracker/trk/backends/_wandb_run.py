@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from trk.rules import place
 STEP = "trk/step"
 STATUS, END = "trk/status", "trk/end_time"
 EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.KILLED: 255}
+LET_GO_S = 2.0
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.5, 5.0
 
 Point = tuple[int, int, float]  # step, milliseconds, value
@@ -40,6 +42,10 @@ class Expected:
     def names(self, kind: str) -> list[str]:
         """The names of what is expected of one kind."""
         return [name for of, name in self.others if of == kind]
+
+    def uploads(self) -> bool:
+        """Whether it may be files alone that are still missing, which take their time."""
+        return any(of in ("file", "artifact") for of, _ in self.others)
 
     def met(self, last_line: int, shows: Any, n: int) -> int:
         """Up to which row, at most `n`, everything is there, when the last line of the history is this one.
@@ -100,8 +106,17 @@ class WandbRun:
         return old
 
     def let_go(self) -> None:
-        """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it."""
+        """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it.
+
+        What was not confirmed is handed over again by that one: a server that hangs is not waited for.
+        """
         self.life = -1
+        thread = threading.Thread(target=self._finish, name="trk-wandb-finish", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending
+            thread.start()
+            thread.join(LET_GO_S)
+
+    def _finish(self) -> None:
         with contextlib.suppress(Exception):  # the SDK's, of any kind: the run is let go of in any case
             self.sdk.mark_preempting()
             self.sdk.finish(exit_code=1)

@@ -139,7 +139,7 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
             resume=None if offline else "allow",
             reinit="create_new",
             mode="offline" if offline else "online",
-            settings=_settings(wandb, target, spec.start_ms, **more),
+            settings=_settings(wandb, target, **more),
         )
 
 
@@ -182,7 +182,7 @@ def base_url(target: Mapping[str, Any]) -> str:
     return str(target.get("base_url") or keys.CLOUD)
 
 
-def _settings(wandb: Any, target: Mapping[str, Any], start_ms: int, **more: Any) -> Any:
+def _settings(wandb: Any, target: Mapping[str, Any], **more: Any) -> Any:
     return wandb.Settings(
         base_url=base_url(target),
         silent=True,
@@ -197,7 +197,10 @@ def _settings(wandb: Any, target: Mapping[str, Any], start_ms: int, **more: Any)
         x_disable_machine_info=True,
         x_save_requirements=False,  # else the packages of this process are uploaded as the run's
         x_file_stream_transmit_interval=1,  # half a second would silently be fifteen
-        x_start_time=start_ms / 1000,
+        x_file_stream_retry_wait_min_seconds=1,
+        x_file_stream_retry_wait_max_seconds=5,  # a server that is back is found out soon; it is tried for hours
+        x_graphql_retry_wait_max_seconds=5,
+        x_file_transfer_retry_wait_max_seconds=5,
         init_timeout=INIT_S,
         finish_timeout=FINISH_S,
         finish_timeout_raises=True,

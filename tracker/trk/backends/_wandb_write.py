@@ -27,7 +27,7 @@ def take(run: WandbRun, rows: Sequence[Row]) -> None:
         if row.values:
             _points(run, row)
         elif row.kind in LINES:
-            _line(run, row, lambda row=row: media.line(run, row))  # type: ignore[misc]
+            _shown(run, row)
         else:
             _OTHERS[row.kind](run, row)
     if run.tags != before:
@@ -39,12 +39,26 @@ def tags(run: WandbRun) -> list[str]:
     return [tag for key, text in run.tags.items() if (tag := tag_of(key, text)) is not None]
 
 
-def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> None:
-    line = row.n if row.line is None else row.line
-    run.expected.line(row.n, line)
+def _place(row: Row) -> int:
+    return row.n if row.line is None else row.line
+
+
+def _line(run: WandbRun, row: Row, data: Mapping[str, Any]) -> None:
+    line = _place(row)
     if line > run.line:
-        run.sdk.log(data(), step=line, commit=True)
+        run.sdk.log(data, step=line, commit=True)
         run.line = line
+    run.expected.line(row.n, line)
+
+
+def _shown(run: WandbRun, row: Row) -> None:
+    """What is shown beside the points. That its line is there does not prove that its file is."""
+    data, shown = media.line(run, row)
+    if shown is not None and _place(row) <= run.line:
+        shown.bind_to_run(run.sdk, row.key, _place(row))  # its bytes again: they may have been under way
+    _line(run, row, data)
+    if shown is not None:
+        run.expected.other(row.n, "file", media.path_of(run, shown))
 
 
 def _points(run: WandbRun, row: Row) -> None:
@@ -52,9 +66,9 @@ def _points(run: WandbRun, row: Row) -> None:
     old = run.outdated(row.values, step, row.time_ms)
     if run.spec.external:
         _give_axes(run, row)
-    _line(run, row, lambda: {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
+    _line(run, row, {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000})
     for key in old:
-        run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
+        run.sdk.summary[key] = _told(run.last[key][2])  # the SDK takes what was logged last for the last
 
 
 def _give_axes(run: WandbRun, row: Row) -> None:
@@ -149,9 +163,14 @@ def _status(run: WandbRun, row: Row) -> None:
     _summarise(run, row.n, END, row.time_ms)
 
 
+def _told(value: float) -> float | str:
+    """A value of the summary: one that is NaN the SDK would leave out, and the server tells it as text anyway."""
+    return "NaN" if value != value else value
+
+
 def _stats(run: WandbRun, key: str, stats: MetricStats) -> None:
     if stats.count:
-        run.sdk.summary[key] = stats.last
+        run.sdk.summary[key] = _told(stats.last)
     best = getattr(stats, BEST[stats.mode]) if stats.mode in BEST else None
     if best is not None:
         run.sdk.summary[f"{key}.{stats.mode}"] = best

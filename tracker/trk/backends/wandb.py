@@ -21,7 +21,8 @@ from trk.backends.base import Limits
 from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
 from trk.records import Kind, RemoteRun, Row, RunSpec
 
-STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it
+STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it;
+UPLOAD_S = 1800.0  # and of files, if they were not there after so long
 CHECK_S = 15.0  # after the SDK has finished a run, the server shows all of it in this time
 CHECK_AGAIN_S = 0.2
 
@@ -109,9 +110,10 @@ class WandbBackend:
             return n
         if time.monotonic() >= known.due:
             known.looked(self._met(known, n))
-            if time.monotonic() - known.came_on > STALLED_S and known.confirmed < n:
+            allowed = UPLOAD_S if known.expected.uploads() else STALLED_S
+            if time.monotonic() - known.came_on > allowed and known.confirmed < n:
                 self._drop(known)
-                raise BackendLost(f"{self._server.name}: nothing new was seen there for {STALLED_S:.0f} s")
+                raise BackendLost(f"{self._server.name}: nothing new was seen there for {allowed:.0f} s")
         return min(n, known.confirmed)
 
     def close(self) -> None:

@@ -29,20 +29,22 @@ def batches(rows: Sequence[Row], limits: Limits) -> Iterator[Batch]:
     through = rows[0].n - 1 if rows else 0
     for row in rows:
         for part in _parts(row, limits.metrics):
-            if gathered and not (_joins(gathered[-1], part) and load.fits(part)):
+            size = _size(part)
+            if gathered and not (_joins(gathered[-1], part) and load.fits(part, size)):
                 yield Batch(tuple(gathered), through)
                 gathered, load = [], _Load(limits)
             gathered.append(part)
-            load.add(part)
+            load.add(part, size)
         through = row.n
     if gathered:
         yield Batch(tuple(gathered), through)
 
 
-def _parts(row: Row, most: int) -> Iterator[Row]:
-    if len(row.values) <= most:
-        yield row
-        return
+def _parts(row: Row, most: int) -> Iterable[Row]:
+    return (row,) if len(row.values) <= most else _parted(row, most)
+
+
+def _parted(row: Row, most: int) -> Iterator[Row]:
     values = iter(row.values.items())
     while part := dict(islice(values, most)):
         yield replace(row, values=part)
@@ -60,6 +62,16 @@ def _is_plain(row: Row) -> bool:
     return row.kind in _PLAIN or bool(row.values)  # a summary that is a number is a point
 
 
+def _size(row: Row) -> int:
+    """How many bytes a row may be as JSON."""
+    if row.values:
+        return sum([len(key) if key.isascii() else 12 * len(key) for key in row.values], _POINT_BYTES * len(row.values))
+    text = row.text or ""
+    # JSON may write a character as six bytes (\u0001), beyond ASCII as twelve (an emoji); of a text longer than a
+    # backend takes, it sends the whole apart.
+    return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
+
+
 class _Load:
     """How full a batch is."""
 
@@ -67,29 +79,23 @@ class _Load:
         self._limits = limits
         self._metrics = self._params = self._tags = self._files = self._bytes = 0
 
-    def _size(self, row: Row) -> int:
-        if row.values:
-            return sum(_name_bytes(key) + _POINT_BYTES for key in row.values)
-        text = row.text or ""
-        # JSON may write a character as six bytes (\u0001), beyond ASCII as twelve (an emoji); of a text longer than a
-        # backend takes, it sends the whole apart.
-        return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
-
-    def fits(self, row: Row) -> bool:
+    def fits(self, row: Row, size: int) -> bool:
+        """Whether a row, of so many bytes, may be added."""
         return (
             self._metrics + len(row.values) <= self._limits.metrics
             and self._params + (row.kind is Kind.PARAM) <= self._limits.params
             and self._tags + (row.kind is Kind.TAG) <= self._limits.tags
             and self._files + len(row.files) <= self._limits.files
-            and self._bytes + self._size(row) <= self._limits.bytes
+            and self._bytes + size <= self._limits.bytes
         )
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, size: int) -> None:
+        """Add a row of so many bytes."""
         self._metrics += len(row.values)
         self._params += row.kind is Kind.PARAM
         self._tags += row.kind is Kind.TAG
         self._files += len(row.files)
-        self._bytes += self._size(row)
+        self._bytes += size
 
 
 def _name_bytes(name: str) -> int:
