@@ -6,6 +6,7 @@ lost. `calling` then shuts down what is left of the SDK and raises BackendLost, 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import shutil
@@ -33,6 +34,7 @@ _FOREIGN = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_MODE", "WAND
 _lock = threading.RLock()
 _open: dict[str, WandbRun] = {}
 _ours: tuple[Any, Any] = (None, None)  # the SDK's settings for trk, and the environment that they were read of
+_hooked: Any = None  # the connection with a core process that was looked at last
 _deaths = 0  # how often the core process was found dead: runs of an earlier life are dead
 
 
@@ -85,8 +87,29 @@ def own_settings() -> Iterator[None]:
             wandb.termsetup(setup._settings, None)
             yield
         finally:
+            _unhook(setup)
             setup._settings, setup._settings_environ = theirs
-            wandb.termsetup(theirs[0] or wandb.Settings(), None)
+            if theirs[0] is not None:  # else who loads settings of its own says how loud it is
+                wandb.termsetup(theirs[0], None)
+
+
+def _unhook(setup: Any) -> None:
+    """At its exit a program does not wait for a core process that trk started, unless it has runs of its own there."""
+    global _hooked
+    connection = setup._connection
+    if connection is None or connection is _hooked:
+        return
+    _hooked = connection
+    if connection.owns_service and not setup._active_runs and connection._cleanup is not None:
+        connection._cleanup()
+        atexit.register(_at_exit, setup)
+
+
+def _at_exit(setup: Any) -> None:
+    ours = [run.sdk for run in _open.values()]
+    if any(run not in ours for run in setup._active_runs):
+        with contextlib.suppress(Exception):
+            sys.modules["wandb"].teardown()
 
 
 def _bury(born: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from trk.backends import _wandb_sdk as sdk
 from trk.backends import _wandb_write as write
 from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun
-from trk.backends._wandb_server import Server
+from trk.backends._wandb_server import Server, State
 from trk.backends.base import Limits
 from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
 from trk.records import Kind, RemoteRun, Row, RunSpec
@@ -60,7 +60,9 @@ class WandbBackend:
                 self._drop(known)
             self._whole.pop(run.run_id, None)
             return RemoteRun(run.run_id, run.run_id)
-        if known is None or known.life != sdk.deaths():
+        if known is not None and known.life == sdk.deaths():
+            self._there(known)
+        else:
             known = self._started(run)
         known.expected = type(known.expected)()  # everything since the cursor is handed over again
         return RemoteRun(run.run_id, self._path(known), self._url(known))
@@ -173,6 +175,7 @@ class WandbBackend:
     def _finish(self, known: WandbRun, n: int) -> None:
         """Tell the SDK how the run ended, and see that the server shows all of it."""
         assert known.ending is not None
+        self._there(known)  # of one that was deleted the SDK would try to tell the end for long
         self._drop(known, finished=True)
         try:
             with sdk.calling(self._server.name):
@@ -187,10 +190,18 @@ class WandbBackend:
 
     def _met(self, known: WandbRun, n: int) -> int:
         """Up to which row the server shows everything now."""
-        state = self._server.state(self._path(known))
+        state = self._there(known)
         if state.tags and known.expected.names("no tag") and not write.tags(known):
             state.untag()
         return state.met(known, n)
+
+    def _there(self, known: WandbRun) -> State:
+        """What the server has of a run; one that is gone is let go of."""
+        try:
+            return self._server.state(self._path(known))
+        except BackendRunGone:
+            self._drop(known)
+            raise
 
     def _drop(self, known: WandbRun, finished: bool = False) -> None:
         """Let go of a run; one that is not finished goes on elsewhere, or later."""

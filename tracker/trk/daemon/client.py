@@ -168,6 +168,12 @@ def spawn(folder: str, run_id: str | None, wait_s: float = 0.5) -> None:
     _reap(child)
 
 
+def introduce(folder: str, run_id: str) -> None:
+    """Have the daemon that came first deliver this run: of two starts in one moment each may have started one."""
+    with contextlib.suppress(DaemonError), _reached(folder) as connection:
+        connection.serves(run_id)
+
+
 def revive(folder: str, run_id: str, lives: bool) -> None:
     """Start a daemon again that was killed, or have one that lives deliver this run; never an error of who logs."""
     if not is_wanted() or (not lives and _was_just_started(folder)):
