@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,17 +106,11 @@ class WandbRun:
         return old
 
     def let_go(self) -> None:
-        """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it.
+        """Let go of this run, as `let_go` does."""
+        let_go([self])
 
-        What was not confirmed is handed over again by that one: a server that hangs is not waited for.
-        """
-        self.life = -1
-        thread = threading.Thread(target=self._finish, name="trk-wandb-finish", daemon=True)
-        with contextlib.suppress(RuntimeError):  # the interpreter is ending
-            thread.start()
-            thread.join(LET_GO_S)
-
-    def _finish(self) -> None:
+    def part(self) -> None:
+        """Tell the SDK that this run does not end, and goes on elsewhere."""
         with contextlib.suppress(Exception):  # the SDK's, of any kind: the run is let go of in any case
             self.sdk.mark_preempting()
             self.sdk.finish(exit_code=1)
@@ -136,3 +130,19 @@ class WandbRun:
             self.came_on = now
         self.pause = FIRST_LOOK_S if came_on else min(LONGEST_LOOK_S, self.pause * 1.5)
         self.due = now + self.pause
+
+
+def let_go(runs: Sequence[WandbRun]) -> None:
+    """Let go of runs that have not ended: their pages say so, and the next deliverer goes on with them.
+
+    What was not confirmed is handed over again by that one: a server that hangs is not waited for.
+    """
+    until = time.monotonic() + LET_GO_S
+    threads = [threading.Thread(target=run.part, name="trk-wandb-part", daemon=True) for run in runs]
+    for run in runs:
+        run.life = -1
+    with contextlib.suppress(RuntimeError):  # the interpreter is ending
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))

@@ -85,9 +85,10 @@ def own_settings() -> Iterator[None]:
                 wandb.setup(wandb.Settings(silent=True, quiet=True))
                 _ours = setup._settings, setup._settings_environ
             wandb.termsetup(setup._settings, None)
+            setup.ensure_service()
+            _unhook(setup)
             yield
         finally:
-            _unhook(setup)
             setup._settings, setup._settings_environ = theirs
             if theirs[0] is not None:  # else who loads settings of its own says how loud it is
                 wandb.termsetup(theirs[0], None)

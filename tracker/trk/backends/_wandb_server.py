@@ -9,7 +9,7 @@ from typing import Any
 from trk.backends import _wandb_sdk as sdk
 from trk.backends._wandb_run import WandbRun
 
-ASK_S = 15
+ASK_S = 6
 
 
 class Server:

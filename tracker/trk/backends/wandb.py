@@ -15,7 +15,7 @@ from typing import Any
 
 from trk.backends import _wandb_sdk as sdk
 from trk.backends import _wandb_write as write
-from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun
+from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun, let_go
 from trk.backends._wandb_server import Server, State
 from trk.backends.base import Limits
 from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
@@ -120,8 +120,11 @@ class WandbBackend:
 
     def close(self) -> None:
         """Let go of the runs: what was not confirmed is handed over again by the next deliverer."""
-        for known in list(self._runs.values()):
-            self._drop(known)
+        left = [known for known in self._runs.values() if known.life == sdk.deaths()]
+        self._runs.clear()
+        for known in left:
+            sdk.closed(known)
+        let_go(left)
 
     # -- runs in the SDK ----------------------------------------------------------------------------------------------
 
