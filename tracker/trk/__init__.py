@@ -132,14 +132,12 @@ if TYPE_CHECKING:
         VerifiedRun as VerifiedRun,
     )
     from trk.run import Run as Run
+    from trk.syncing import sync as sync
     from trk.tracker import (
         active_run as active_run,
     )
     from trk.tracker import (
         start as start,
-    )
-    from trk.tracker import (
-        sync as sync,
     )
     from trk.verifying import verify as verify
 
@@ -166,7 +164,8 @@ _HOMES = {
         "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
-    "trk.tracker": ("active_run", "start", "sync"),
+    "trk.syncing": ("sync",),
+    "trk.tracker": ("active_run", "start"),
     "trk.verifying": ("verify",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

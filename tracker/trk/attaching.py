@@ -20,9 +20,10 @@ from trk.ids import new_run_id
 from trk.journal import lifecycle, write
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES
+from trk.owning import adopt
 from trk.records import Status
 from trk.run import Run
-from trk.tracker import adopt, enter, find_journal, hand_over, is_anyones, need_run
+from trk.tracker import enter, find_journal, hand_over, is_anyones, need_run
 
 DEFAULT_TIMEOUT_S = 30.0
 

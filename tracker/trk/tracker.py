@@ -1,35 +1,24 @@
-"""Starting, finding and delivering runs: what people call first."""
+"""Starting and finding runs: what people call first."""
 
 from __future__ import annotations
 
-import atexit
-import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trk import backends as known_backends
-from trk import config, delivery, leftovers, owners, rebuilding, rules, session, settings
-from trk.backends import foreign
+from trk import config, leftovers, owners, owning, rules, session, settings
 from trk.daemon import client as daemon
 from trk.daemon import credentials, left_alone
 from trk.delivery import live
-from trk.errors import DaemonError, NoActiveRun, NotFound, TrkError
+from trk.errors import DaemonError, NoActiveRun, NotFound
 from trk.ids import new_run_id
 from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
 from trk.journal.select import resolve
-from trk.records import RunRecord
 from trk.run import Run, current, param_texts, tag_texts
-
-# (process, run) started or resumed by this process, or by the one it was forked from; the newest open one is the
-# process's run, which its worker threads and worker processes fall back to.
-_mine: list[tuple[int, Run]] = []
-_served: list[tuple[int, Run]] = []  # likewise, those that a thread of the process delivers
 
 
 def find_journal() -> tuple[str, Journal] | None:
@@ -94,7 +83,7 @@ def start(
     if started.warning is not None:
         warnings.warn(started.warning, stacklevel=2)
     if not shell_session:
-        adopt(run)
+        owning.adopt(run)
     return run
 
 
@@ -173,8 +162,7 @@ def hand_over(run: Run, resolved: config.Settings, *, goes_on: bool = False) -> 
     elif how == "thread" and goes_on:
         if not live.serve(run.journal, run.folder, run.id):
             return f"no thread can be started: {later}"
-        _watch_exit()
-        _served.append((os.getpid(), run))
+        owning.served(run)
     return None
 
 
@@ -299,54 +287,6 @@ def _captured(kinds: Sequence[str], folder: str, command: Sequence[str]) -> dict
     return capture.collect(kinds, folder=str(project), environ=settings.environment(), command=command)
 
 
-def adopt(run: Run) -> None:
-    """Make a run this process's own: the one that worker threads fall back to, ended at exit if nobody did."""
-    _watch_exit()
-    _mine.append((os.getpid(), run))
-
-
-def _watch_exit() -> None:
-    if os.getpid() not in _watched:
-        if not _watched:
-            _filters.extend(warnings.filters)
-            _watch_excepthook()
-        _watched.add(os.getpid())
-        atexit.register(_end_at_exit, os.getpid())
-
-
-_filters: list[Any] = []  # those of warnings, before any SDK was imported by a thread
-_watched: set[int] = set()  # a fork's child watches over its own runs only
-_died: str | None = None  # how its runs end when the program dies of an exception
-
-
-def _watch_excepthook() -> None:
-    """Remember whether the program dies of an exception: its runs then did not finish."""
-    before = sys.excepthook
-
-    def hook(kind: Any, error: Any, trace: Any) -> None:
-        global _died
-        _died = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-        before(kind, error, trace)
-
-    sys.excepthook = hook
-
-
-def _end_at_exit(pid: int) -> None:
-    if os.getpid() != pid:
-        return  # a fork's child: the runs are its parent's
-    for owner, run in reversed(_mine):
-        try:
-            if owner == pid and run.status == "RUNNING":
-                run.finish(_died or "FINISHED")
-        except TrkError as error:
-            warnings.warn(f"run {run.id} could not be ended: {error}", stacklevel=1)
-    own = {run.id: run for owner, run in (*_served, *_mine) if owner == pid}
-    if own:
-        from trk import leaving
-
-        leaving.leave(list(own.values()), _filters)
-
-
 def active_run() -> Run | None:
     """The run this code is in: the enclosing `with`'s, else this process's newest, else `TRK_RUN`'s or the session's.
 
@@ -355,7 +295,7 @@ def active_run() -> Run | None:
     entered = current.get()
     if entered:
         return entered[-1]
-    for _, own in reversed(_mine):
+    for own in owning.newest():
         if own.status == "RUNNING":
             return own
     found = find_journal()
@@ -378,79 +318,3 @@ def need_run(named: str | None = None) -> Run:
         raise NotFound(f"there is no run {named!r}: no .trk folder here", hint="trk start, or set TRK_DIR")
     folder, journal = found
     return Run(journal, folder, resolve(journal, named))
-
-
-def sync(
-    run: str | None = None,
-    *,
-    to: str | None = None,
-    uri: str | None = None,
-    timeout: float = delivery.DEFAULT_TIMEOUT_S,
-    strict: bool = False,
-    progress: delivery.Progress | None = None,
-    trouble: delivery.Trouble | None = None,
-    warn: Callable[[str], None] | None = None,
-) -> list[RunRecord]:
-    """Deliver what is pending: of every run, or of one; to every backend, or to one. At most `timeout` seconds.
-
-    With `uri` the runs of trk that are not deleted (or the one) go to that address of the backend `to` from now on:
-    everything of them is delivered there from the journal, and what is logged later; where they were is left as it is.
-    Called again with the same address it delivers what is pending. User and password in it are used for this delivery
-    and kept nowhere. Runs of other programs stay where they are; `warn` (left out: Python's warnings) is told of them.
-
-    Returns the records of the runs that had something pending (of `run`, in any case), whose `backends` tell what
-    was delivered. With `strict`, NotDelivered is raised when anything is pending or rejected. Raises UsageError, and
-    Conflict when another process goes on delivering, so that nothing could be changed.
-    """
-    from trk.journal import cursors
-
-    if to is not None:
-        known_backends.check_known(to)
-    found = find_journal()
-    place = rebuilding.place(found[0] if found else None, to, uri) if uri is not None else None
-    if found is None:
-        return []
-    folder, journal = found
-    if place is not None:
-        only = need_run(run).id if run is not None else None
-        records = rebuilding.rebuild(
-            journal, folder, place, only, timeout=timeout, progress=progress, trouble=trouble, warn=warn
-        )
-        if strict:
-            delivery.check_delivered(records, to)
-        return records
-    waiting = [need_run(run).id] if run is not None else None
-    concerned = waiting or list(dict.fromkeys(e.run_id for e in cursors.pending(journal, None, _only(to))))
-    if concerned:
-        deadline = time.monotonic() + timeout
-        daemon.deliver(
-            journal, folder, concerned, backends=_only(to), timeout=timeout, progress=progress, trouble=trouble
-        )
-        foreign.catch_up(journal, concerned, deadline)
-    records = [record for run_id in concerned if (record := read.record(journal, run_id)) is not None]
-    if strict:
-        check_synced(run, to)
-    return records
-
-
-def check_synced(run: str | None = None, to: str | None = None) -> None:
-    """Raise NotDelivered when anything is pending or rejected: of every run or of one, at every backend or at one."""
-    from trk.journal import cursors
-
-    found = find_journal()
-    if found is None:
-        return
-    journal = found[1]
-    if run is not None:
-        run_ids = [need_run(run).id]
-    else:
-        run_ids = [entry.run_id for entry in cursors.pending(journal)] + cursors.with_rejections(journal)
-    records = (read.record(journal, run_id) for run_id in dict.fromkeys(run_ids))
-    delivery.check_delivered([record for record in records if record is not None], to)
-
-
-def _only(backend: str | None) -> tuple[str, ...] | None:
-    return None if backend is None else (backend,)
-
-
-__all__ = ["active_run", "need_run", "start", "sync"]

@@ -10,7 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from trk import attaching, config, delivery, ephemeral, leftovers, owners, rebuilding, session, settings, tracker
+from trk import (
+    attaching,
+    config,
+    delivery,
+    ephemeral,
+    leftovers,
+    owners,
+    rebuilding,
+    session,
+    settings,
+    syncing,
+    tracker,
+)
 from trk.backends import foreign
 from trk.daemon import client as daemon
 from trk.errors import NoActiveRun, UsageError
@@ -279,7 +291,7 @@ def sync(
     limit = options.seconds(timeout)
     strict = strict or strict_setting()
     with progress.bar(quiet) as report:
-        records = tracker.sync(
+        records = syncing.sync(
             run, to=to, uri=uri, timeout=limit, progress=report, trouble=trouble(quiet),
             warn=partial(output.warn, quiet=quiet),
         )  # fmt: skip
@@ -293,7 +305,7 @@ def sync(
         output.talk("nothing is pending", quiet=quiet)
     _report(records, json, quiet, wanted=True)
     if strict:
-        tracker.check_synced(run, to)
+        syncing.check_synced(run, to)
 
 
 def _report_place(records: Sequence[RunRecord], to: str, uri: str, quiet: bool) -> None:
