@@ -16,7 +16,7 @@ import pytest
 
 import helpers
 from helpers import Course
-from trk import owning, session, settings
+from trk import owning, session
 from trk.journal import db
 from trk.journal.db import Journal
 from trk.run import current
@@ -66,7 +66,6 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (tmp_path / "project").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(session, "_journals", {})
-    monkeypatch.setattr(settings, "_forgotten", {})
     monkeypatch.setattr(owning, "_mine", [])
     monkeypatch.setattr(owning, "_served", [])
     token = current.set(())

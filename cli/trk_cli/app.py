@@ -18,6 +18,7 @@ from trk_cli.commands import (
     completion,
     content,
     daemon,
+    joining,
     lifecycle,
     log,
     manage,
@@ -54,9 +55,9 @@ def _main(
 
 _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (session.start, "Start a run and print its id."),
-    (session.attach, "Log into an existing, open run."),
-    (session.detach, "Leave the active run open."),
-    (session.resume, "Reopen an ended run."),
+    (joining.attach, "Log into an existing, open run."),
+    (joining.detach, "Leave the active run open."),
+    (joining.resume, "Reopen an ended run."),
     (session.end, "End the active run and deliver it."),
     (session.status, "The active run, and what is delivered."),
     (log.log_metric, "Log one point of a metric."),

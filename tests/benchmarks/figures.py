@@ -268,6 +268,87 @@ def delivery_speed(quick: bool) -> list[Result]:
     ]
 
 
+_WANDB_LOG = """
+import sys, time, os, wandb
+count, width = int(sys.argv[1]), int(sys.argv[2])
+quiet = dict(console="off", silent=True, x_disable_stats=True, x_disable_meta=True, disable_git=True, save_code=False)
+wandb.init(mode="offline", settings=wandb.Settings(**quiet)).finish()  # the core process is up
+rows = [{f"m{i}": n * 0.5 + i for i in range(width)} for n in range(count)]
+start = time.perf_counter()
+run = wandb.init(mode="offline", settings=wandb.Settings(**quiet))
+for n, row in enumerate(rows):
+    run.log(row, step=n)
+run.finish()
+print(count / (time.perf_counter() - start)); sys.stdout.flush(); os._exit(0)
+"""
+_WANDB_DELIVERY = """
+import sys, time, os, trk
+from trk import delivery
+from trk.journal import write
+count, width = int(sys.argv[1]), int(sys.argv[2])
+warm = trk.start(backends="wandb", delivery="end")
+warm.finish()
+delivery.deliver(warm.journal, warm.folder, [warm.id], timeout=120)  # the SDK and its core process are up, as above
+run = trk.start(backends="wandb", delivery="end")
+for n in range(count):
+    write.metrics(run.journal, run.id, {f"m{i}": n * 0.5 + i for i in range(width)}, n, 1700000000000 + n)
+run.finish()
+start = time.perf_counter()
+delivery.deliver(run.journal, run.folder, [run.id], timeout=600)
+taken = time.perf_counter() - start
+assert run.record.backends["wandb"].pending == 0, run.record.backends
+print(count / taken); sys.stdout.flush(); os._exit(0)
+"""
+
+
+def delivery_to_wandb(quick: bool) -> list[Result]:
+    """Delivery to W&B offline, beside bare wandb.log of the same rows."""
+    count = 1_000 if quick else 10_000
+    env = environment(WANDB_MODE="offline")
+    results = []
+    for width in (1, 5):
+        pairs = []
+        for _ in range(1 if quick else 7):
+            speeds = []
+            for program in (_WANDB_LOG, _WANDB_DELIVERY):
+                with project() as folder:
+                    command = [PYTHON, "-W", "ignore", "-c", program, str(count), str(width)]
+                    speeds.append(float(output(command, folder, env).split()[-1]))
+            pairs.append((speeds[1], speeds[0]))
+        ratio = statistics.median(one / other for one, other in pairs)
+        value, reference = (statistics.median(column) for column in zip(*pairs, strict=True))
+        name = f"delivery to W&B, offline, {width} metric{'s' if width > 1 else ''} a row"
+        results.append(Result(name, "wandb.log", value, reference, "rows/s", ratio, "≥ 0.8 ×", ratio >= 0.8))
+    return results
+
+
+def seen_on_wandb(quick: bool) -> list[Result]:
+    """From a log command to the row at a W&B server, with a daemon that is warm."""
+    from daemon.tools import short_folder
+    from servers.wandb_server import WandbServer
+
+    times = []
+    with WandbServer() as server, project() as folder, short_folder() as runtime:
+        env = {
+            **environment(**server.environment(folder)), "TRK_BACKENDS": "wandb", "TRK_DAEMON": "auto",
+            "XDG_RUNTIME_DIR": str(runtime),
+        }  # fmt: skip
+        run_id = output([TRK, "start", "-q"], folder, env)
+        for n in range(4 if quick else 16):
+            start = time.perf_counter()
+            output([TRK, "log-metric", "loss", "0.5"], folder, env)
+            while len(next((run.history for run in server.runs() if run.id == run_id), [])) <= n:
+                time.sleep(0.005)
+            times.append(time.perf_counter() - start)
+        output([TRK, "end", "-q"], folder, env)
+        output([TRK, "daemon", "stop"], folder, env)
+    warm = times[1:]
+    most = max(warm)
+    return [
+        Result("from log to visible on W&B, the slowest", "2.5 s", most, 2.5, "s", most / 2.5, "≤ 2.5 s", most <= 2.5)
+    ]
+
+
 def parallel_shells(quick: bool) -> list[Result]:
     """64 shells × 20 points on one run, beside as many starts of bare Python; every point must be there."""
     shells, points = (16, 5) if quick else (64, 20)
@@ -328,6 +409,8 @@ ALL: dict[str, Figure] = {
     "python": log_in_python,
     "delivery": delivery_speed,
     "live": live_delivery,
+    "wandb": delivery_to_wandb,
+    "seen": seen_on_wandb,
     "shells": parallel_shells,
     "size": core_size,
 }

@@ -56,7 +56,9 @@ def held(journal: Journal) -> dict[str, Any]:
         if table == "rows":
             rows = [(*row[:6], portable(row[2], row[5], row[6])) for row in rows]
         found[table] = sorted(((ids[run], *rest) for run, *rest in rows), key=repr)
-    found["bytes"] = {path.name: path.read_bytes() for path in Path(blobs.folder(journal)).glob("??/*")}
+    named = {sha256 for (sha256,) in journal.read("SELECT DISTINCT sha256 FROM files WHERE sha256 IS NOT NULL")}
+    kept = (path for path in Path(blobs.folder(journal)).glob("??/*") if path.name in named)  # others were refused
+    found["bytes"] = {path.name: path.read_bytes() for path in kept}
     return found
 
 

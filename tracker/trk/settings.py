@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_forgotten: dict[str, str] = {}  # what an SDK must not find in the environment, and trk still goes by
+_hidden: dict[str, str] = {}  # taken out of the environment for a moment, for an SDK's sake
 
 
 def env(name: str) -> str | None:
     """The value of an environment variable; None when it is unset or empty."""
-    return os.environ.get(name) or _forgotten.get(name)
+    return os.environ.get(name) or _hidden.get(name) or None
 
 
 def environment() -> Mapping[str, str]:
     """The whole environment, to read."""
-    return os.environ
+    return {**os.environ, **_hidden} if _hidden else os.environ
 
 
 def flag(name: str) -> bool:
@@ -95,9 +95,24 @@ class overridden:  # noqa: N801 - used as a statement: `with settings.overridden
             os.environ.pop(name, None)
 
 
-def forget(names: tuple[str, ...]) -> None:
-    """Take variables out of this process's environment; `env` goes on to know them."""
-    for name in names:
-        value = os.environ.pop(name, None)
-        if value:
-            _forgotten[name] = value
+class hidden:  # noqa: N801 - used as a statement: `with settings.hidden(...)`
+    """For the length of a `with`: an SDK does not find these variables, and what it sets of them goes with it.
+
+    `env` and `environment` tell them all the same: another thread may be starting a run. One thread at a time.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
+    def __enter__(self) -> None:
+        for name in self._names:
+            if name in os.environ:
+                _hidden[name] = os.environ[name]
+                del os.environ[name]
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._names:
+            os.environ.pop(name, None)
+            if name in _hidden:
+                os.environ[name] = _hidden[name]
+                del _hidden[name]

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,8 +26,11 @@ def _sdk() -> Any:
     return sys.modules["wandb"]
 
 
-def line(run: WandbRun, row: Row) -> dict[str, Any]:
-    """A table, page, image or figure as a line of the history; and, of what W&B can't show, the file itself."""
+def line(run: WandbRun, row: Row) -> tuple[dict[str, Any], Any]:
+    """A table, page, image or figure as a line of the history, and what is shown in it, as the SDK has it.
+
+    What W&B can't show (None) is put among the run's files.
+    """
     shown = _table(row) if row.kind is Kind.TABLE else _shown(run, row)
     data: dict[str, Any] = {"_timestamp": row.time_ms / 1000, FILE: _told(row)}
     if row.step is not None:
@@ -37,15 +40,12 @@ def line(run: WandbRun, row: Row) -> dict[str, Any]:
     else:
         for path in files(run, row):
             run.expected.other(row.n, "file", path)
-    return data
+    return data, shown
 
 
-def places(run: WandbRun, logged: Mapping[str, Any]) -> Iterator[str]:
-    """Where the SDK has put what a line shows among the run's files."""
-    for value in logged.values():
-        here = getattr(value, "_path", None)
-        if here is not None and Path(here).is_relative_to(run.sdk.dir):
-            yield Path(here).relative_to(run.sdk.dir).as_posix()
+def path_of(run: WandbRun, shown: Any) -> str:
+    """Where the file of what was logged lies among the run's."""
+    return Path(shown._path).relative_to(run.sdk.dir).as_posix()
 
 
 def _told(row: Row) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ STEP = "trk/step"
 LINE = "trk/n"  # in another program's run, where lines are numbered by the server: which of trk's it is
 STATUS, END = "trk/status", "trk/end_time"
 EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.KILLED: 255}
+LET_GO_S = 2.0
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.5, 5.0
 
 Point = tuple[int, int, float]  # step, milliseconds, value
@@ -41,6 +43,10 @@ class Expected:
     def names(self, kind: str) -> list[str]:
         """The names of what is expected of one kind."""
         return [name for of, name in self.others if of == kind]
+
+    def uploads(self) -> bool:
+        """Whether it may be files alone that are still missing, which take their time."""
+        return any(of in ("file", "artifact") for of, _ in self.others)
 
     def met(self, last_line: int, shows: Any, n: int) -> int:
         """Up to which row, at most `n`, everything is there, when the last line of the history is this one.
@@ -106,8 +112,11 @@ class WandbRun:
         return old
 
     def let_go(self) -> None:
-        """Let go of a run that has not ended: its page says so, and the next deliverer goes on with it."""
-        self.life = -1
+        """Let go of this run, as `let_go` does."""
+        let_go([self])
+
+    def part(self) -> None:
+        """Tell the SDK that this run does not end, and goes on elsewhere."""
         with contextlib.suppress(Exception):  # the SDK's, of any kind: the run is let go of in any case
             if not self.spec.external:
                 self.sdk.mark_preempting()
@@ -128,3 +137,19 @@ class WandbRun:
             self.came_on = now
         self.pause = FIRST_LOOK_S if came_on else min(LONGEST_LOOK_S, self.pause * 1.5)
         self.due = now + self.pause
+
+
+def let_go(runs: Sequence[WandbRun]) -> None:
+    """Let go of runs that have not ended: their pages say so, and the next deliverer goes on with them.
+
+    What was not confirmed is handed over again by that one: a server that hangs is not waited for.
+    """
+    until = time.monotonic() + LET_GO_S
+    threads = [threading.Thread(target=run.part, name="trk-wandb-part", daemon=True) for run in runs]
+    for run in runs:
+        run.life = -1
+    with contextlib.suppress(RuntimeError):  # the interpreter is ending
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))

@@ -6,6 +6,7 @@ lost. `calling` then shuts down what is left of the SDK and raises BackendLost, 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import shutil
@@ -33,6 +34,8 @@ _FOREIGN = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_MODE", "WAND
 
 _lock = threading.RLock()
 _open: dict[str, WandbRun] = {}
+_ours: tuple[Any, Any] = (None, None)  # the SDK's settings for trk, and the environment that they were read of
+_hooked: Any = None  # the connection with a core process that was looked at last
 _deaths = 0  # how often the core process was found dead: runs of an earlier life are dead
 
 
@@ -60,10 +63,55 @@ def module() -> Any:
     """The `wandb` module, imported in an environment that binds it to no other run."""
     with _lock:
         if "wandb" not in sys.modules:
-            settings.forget(_FOREIGN)
-            with settings.overridden(WANDB_ERROR_REPORTING="false"):
+            with settings.hidden(_FOREIGN), settings.overridden(WANDB_ERROR_REPORTING="false"):
                 importlib.import_module("wandb")
         return sys.modules["wandb"]
+
+
+@contextlib.contextmanager
+def own_settings() -> Iterator[None]:
+    """For a call that reads the SDK's settings, which it reads of the environment once: they are trk's.
+
+    A program that uses the SDK itself finds its own settings and environment as they were. What the SDK would say on
+    the terminal is not said.
+    """
+    global _ours
+    wandb = module()
+    with _lock, settings.hidden(_FOREIGN), settings.overridden(WANDB_ERROR_REPORTING="false"):
+        setup = wandb.sdk.wandb_setup.singleton()
+        theirs = setup._settings, setup._settings_environ
+        setup._settings, setup._settings_environ = _ours
+        try:
+            if setup._settings is None:
+                wandb.setup(wandb.Settings(silent=True, quiet=True))
+                _ours = setup._settings, setup._settings_environ
+            wandb.termsetup(setup._settings, None)
+            setup.ensure_service()
+            _unhook(setup)
+            yield
+        finally:
+            setup._settings, setup._settings_environ = theirs
+            if theirs[0] is not None:  # else who loads settings of its own says how loud it is
+                wandb.termsetup(theirs[0], None)
+
+
+def _unhook(setup: Any) -> None:
+    """At its exit a program does not wait for a core process that trk started, unless it has runs of its own there."""
+    global _hooked
+    connection = setup._connection
+    if connection is None or connection is _hooked:
+        return
+    _hooked = connection
+    if connection.owns_service and not setup._active_runs and connection._cleanup is not None:
+        connection._cleanup()
+        atexit.register(_at_exit, setup)
+
+
+def _at_exit(setup: Any) -> None:
+    ours = [run.sdk for run in _open.values()]
+    if any(run not in ours for run in setup._active_runs):
+        with contextlib.suppress(Exception):
+            sys.modules["wandb"].teardown()
 
 
 def _bury(born: int) -> None:
@@ -104,7 +152,7 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
             before.let_go()
     if not offline:
         _check(target, what)
-    with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
+    with _lock, calling(what) as wandb, own_settings():
         given = own.arguments(spec.run_id)
         fixed = {
             "entity": target.get("entity"),
@@ -118,9 +166,7 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
             "resume": None if offline else "allow",
             "reinit": "create_new",
             "mode": "offline" if offline else "online",
-            "settings": _settings(
-                wandb, target, given.pop("settings", {}) | more | {"x_start_time": spec.start_ms / 1000}
-            ),
+            "settings": _settings(wandb, target, given.pop("settings", {}) | more),
         }
         return wandb.init(**given | fixed)
 
@@ -135,7 +181,7 @@ def _joined(spec: RunSpec, target: Mapping[str, Any], what: str) -> Any:
     """Another program's run, in shared mode: its state and its summary are its owner's."""
     entity, project, remote_id = str(spec.remote_id).split("/")
     _check(target, what)
-    with _lock, calling(what) as wandb, settings.overridden(WANDB_ERROR_REPORTING="false"):
+    with _lock, calling(what) as wandb, own_settings():
         return wandb.init(
             entity=entity,
             project=project,
@@ -219,6 +265,10 @@ def _settings(wandb: Any, target: Mapping[str, Any], given: Mapping[str, Any]) -
     needed = {
         "base_url": base_url(target),
         "x_file_stream_transmit_interval": 1,  # half a second would silently be fifteen
+        "x_file_stream_retry_wait_min_seconds": 1,
+        "x_file_stream_retry_wait_max_seconds": 5,  # a server that is back is found out soon; it is tried for hours
+        "x_graphql_retry_wait_max_seconds": 5,
+        "x_file_transfer_retry_wait_max_seconds": 5,
         "init_timeout": INIT_S,
         "finish_timeout": FINISH_S,
         "finish_timeout_raises": True,

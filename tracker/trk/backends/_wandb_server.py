@@ -10,7 +10,7 @@ from trk.backends import _wandb_own as own
 from trk.backends import _wandb_sdk as sdk
 from trk.backends._wandb_run import LINE, WandbRun
 
-ASK_S = 15
+ASK_S = 6
 
 
 class Server:
@@ -31,7 +31,8 @@ class Server:
                 if self._target.get("entity"):
                     overrides["entity"] = str(self._target["entity"])
                 self._life = sdk.deaths()
-                self._api = wandb.Api(overrides=overrides, timeout=ASK_S, api_key=own.key(self._target))
+                with sdk.own_settings():
+                    self._api = wandb.Api(overrides=overrides, timeout=ASK_S, api_key=own.key(self._target))
             return self._api
 
     def state(self, path: str) -> State:

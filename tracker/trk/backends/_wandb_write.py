@@ -58,7 +58,7 @@ def take(run: WandbRun, rows: Sequence[Row]) -> None:
         if row.values:
             _points(run, row)
         elif row.kind in LINES:
-            _line(run, row, lambda row=row: media.line(run, row))  # type: ignore[misc]
+            _shown(run, row)
         elif run.spec.external and row.kind in _TEXTS:
             _beside(run, row)
         else:
@@ -72,19 +72,31 @@ def tags(run: WandbRun) -> list[str]:
     return [tag for key, text in run.tags.items() if (tag := tag_of(key, text)) is not None]
 
 
-def _line(run: WandbRun, row: Row, data: Callable[[], Mapping[str, Any]]) -> None:
-    line = row.n if run.spec.external or row.line is None else row.line
+def _place(run: WandbRun, row: Row) -> int:
+    """Which line of the history a row is: in another program's run, where others' lines are between, its number."""
+    return row.n if run.spec.external or row.line is None else row.line
+
+
+def _line(run: WandbRun, row: Row, data: Mapping[str, Any]) -> None:
+    line = _place(run, row)
+    if line > run.line:
+        if run.spec.external:  # in shared mode the server numbers the lines, of all who log
+            run.sdk.log({**data, LINE: line}, commit=True)
+        else:
+            run.sdk.log(data, step=line, commit=True)
+        run.line = line
     run.expected.line(row.n, line)
-    if line <= run.line:
-        return
-    given = data()
-    if run.spec.external:  # in shared mode the server numbers the lines, of all who log
-        run.sdk.log({**given, LINE: line}, commit=True)
-    else:
-        run.sdk.log(given, step=line, commit=True)
-    run.line = line
-    for path in media.places(run, given):
-        run.expected.other(row.n, "file", path)
+
+
+def _shown(run: WandbRun, row: Row) -> None:
+    """What is shown beside the points. That its line is there does not prove that its file is."""
+    data, shown = media.line(run, row)
+    line = _place(run, row)
+    if shown is not None and line <= run.line:
+        shown.bind_to_run(run.sdk, row.key, line)  # its bytes again: they may have been under way
+    _line(run, row, data)
+    if shown is not None:
+        run.expected.other(row.n, "file", media.path_of(run, shown))
 
 
 def _points(run: WandbRun, row: Row) -> None:
@@ -92,15 +104,15 @@ def _points(run: WandbRun, row: Row) -> None:
     old = run.outdated(row.values, step, row.time_ms)
     if run.spec.external:
         _give_axes(run, row)
-    _line(run, row, lambda: {run.axis: step, **row.values, STEP: step, "_timestamp": row.time_ms / 1000})
+    _line(run, row, {run.axis: step, **row.values, STEP: step, "_timestamp": row.time_ms / 1000})
     if run.spec.external:
         return
-    for key in row.values:
+    for key in row.values if run.expected.others else ():
         run.expected.others.pop(("summary", key), None)  # a summary value of that name shows no more
     if run.axis in row.values and run.axis != STEP:
         run.sdk.summary[AXIS] = None  # it is a metric, too
     for key in old:
-        run.sdk.summary[key] = run.last[key][2]  # the SDK takes what was logged last for the last
+        run.sdk.summary[key] = _told(run.last[key][2])  # the SDK takes what was logged last for the last
 
 
 def _give_axes(run: WandbRun, row: Row) -> None:
@@ -120,7 +132,7 @@ def _beside(run: WandbRun, row: Row) -> None:
     value = text if row.kind in (Kind.TAG, Kind.DELETE_TAG) else scalar(text or "")
     if row.kind is Kind.SUMMARY:
         value = json.loads(text or "null")
-    _line(run, row, lambda: {_TEXTS[row.kind] + key: value, "_timestamp": row.time_ms / 1000})
+    _line(run, row, {_TEXTS[row.kind] + key: value, "_timestamp": row.time_ms / 1000})
     if row.kind is Kind.PARAM:
         run.sdk.config.update({key: value}, allow_val_change=True)
     elif row.kind is Kind.SUMMARY:
@@ -222,9 +234,14 @@ def _status(run: WandbRun, row: Row) -> None:
     _summarise(run, row.n, END, row.time_ms)
 
 
+def _told(value: float) -> float | str:
+    """A value of the summary: one that is NaN the SDK would leave out, and the server tells it as text anyway."""
+    return "NaN" if value != value else value
+
+
 def _stats(run: WandbRun, key: str, stats: MetricStats) -> None:
     if stats.count:
-        run.sdk.summary[key] = stats.last
+        run.sdk.summary[key] = _told(stats.last)
         run.expected.others.pop(("summary", key), None)
     best = getattr(stats, BEST[stats.mode]) if stats.mode in BEST else None
     if best is not None:

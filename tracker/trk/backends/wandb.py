@@ -18,15 +18,16 @@ from trk.backends import _wandb_sdk as sdk
 from trk.backends import _wandb_verify as back
 from trk.backends import _wandb_write as write
 from trk.backends._wandb_artifacts import Artifacts
-from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun
-from trk.backends._wandb_server import Server
+from trk.backends._wandb_run import EXIT_CODES, STEP, WandbRun, let_go
+from trk.backends._wandb_server import Server, State
 from trk.backends._wandb_texts import LONG_TAG, SUMMARIES, number, summary_text
 from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
 from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
 from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
-STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it
+STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it;
+UPLOAD_S = 1800.0  # and of files, if they were not there after so long
 CHECK_S = 15.0  # after the SDK has finished a run, the server shows all of it in this time
 CHECK_AGAIN_S = 0.2
 
@@ -66,7 +67,9 @@ class WandbBackend:
                 self._drop(known)
             self._whole.pop(run.run_id, None)
             return RemoteRun(run.run_id, run.run_id)
-        if known is None or known.life != sdk.deaths():
+        if known is not None and known.life == sdk.deaths():
+            self._there(known)
+        else:
             try:
                 known = self._started(run)
             except BackendRunGone:
@@ -121,15 +124,19 @@ class WandbBackend:
             return n
         if time.monotonic() >= known.due:
             known.looked(self._met(known, n))
-            if time.monotonic() - known.came_on > STALLED_S and known.confirmed < n:
+            allowed = UPLOAD_S if known.expected.uploads() else STALLED_S
+            if time.monotonic() - known.came_on > allowed and known.confirmed < n:
                 self._drop(known)
-                raise BackendLost(f"{self._server.name}: nothing new was seen there for {STALLED_S:.0f} s")
+                raise BackendLost(f"{self._server.name}: nothing new was seen there for {allowed:.0f} s")
         return min(n, known.confirmed)
 
     def close(self) -> None:
         """Let go of the runs: what was not confirmed is handed over again by the next deliverer."""
-        for known in list(self._runs.values()):
-            self._drop(known)
+        left = [known for known in self._runs.values() if known.life == sdk.deaths()]
+        self._runs.clear()
+        for known in left:
+            sdk.closed(known)
+        let_go(left)
 
     # -- asking W&B ---------------------------------------------------------------------------------------------------
 
@@ -232,6 +239,7 @@ class WandbBackend:
     def _finish(self, known: WandbRun, n: int) -> None:
         """Tell the SDK how the run ended, and see that the server shows all of it."""
         assert known.ending is not None
+        self._there(known)  # of one that was deleted the SDK would try to tell the end for long
         self._drop(known, finished=True)
         try:
             with sdk.calling(self._server.name):
@@ -246,7 +254,7 @@ class WandbBackend:
 
     def _met(self, known: WandbRun, n: int) -> int:
         """Up to which row the server shows everything now."""
-        state = self._server.state(self._path(known))
+        state = self._there(known)
         if known.retags:
             state.retag(known.retags)
             known.retags.clear()
@@ -254,6 +262,14 @@ class WandbBackend:
             # The SDK does not send a list that became empty.
             state.retag(dict.fromkeys(known.expected.names("no tag"), False))
         return state.met(known, n)
+
+    def _there(self, known: WandbRun) -> State:
+        """What the server has of a run; one that is gone is let go of."""
+        try:
+            return self._server.state(self._path(known))
+        except BackendRunGone:
+            self._drop(known)
+            raise
 
     def _drop(self, known: WandbRun, finished: bool = False) -> None:
         """Let go of a run; one that is not finished goes on elsewhere, or later."""

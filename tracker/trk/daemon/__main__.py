@@ -20,7 +20,7 @@ def main() -> int:
     folder, run_id, wait_s = sys.argv[1:4]
     _detach()
     os.chdir(os.path.dirname(folder))
-    from trk.daemon import logs, serve
+    from trk.daemon import client, logs, serve
 
     logs.open_log(folder)
     try:
@@ -28,6 +28,8 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - whatever it is, the log alone can tell of it
         serve.log.exception("this should not have happened")
         return 1
+    if not served and run_id:
+        client.introduce(folder, run_id)
     return 0 if served else 3
 
 

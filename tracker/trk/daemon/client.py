@@ -56,11 +56,14 @@ class Connection:
         except (OSError, ValueError) as error:
             raise DaemonError(f"the daemon does not answer: {error}", hint="trk daemon status") from None
 
-    def serves(self, run_id: str) -> bool:
-        """Whether it will deliver this run: it does when both have the same credentials."""
+    def serves(self, run_id: str, whole: bool = False) -> bool:
+        """Whether it will deliver this run: it does when both have the same credentials.
+
+        `whole` asks for it also where it goes in one piece and has not ended.
+        """
         nonce = bytes.fromhex(str(self.hello["nonce"]))
         said = credentials.proof(settings.environment(), nonce)
-        answer = self.ask("serve", run=run_id, proof=said)
+        answer = self.ask("serve", run=run_id, proof=said, whole=whole)
         self.request = max(self.request, int(answer.get("request") or 0))
         return bool(answer.get("same"))
 
@@ -165,6 +168,12 @@ def spawn(folder: str, run_id: str | None, wait_s: float = 0.5) -> None:
     _reap(child)
 
 
+def introduce(folder: str, run_id: str) -> None:
+    """Have the daemon that came first deliver this run: of two starts in one moment each may have started one."""
+    with contextlib.suppress(DaemonError), _reached(folder) as connection:
+        connection.serves(run_id)
+
+
 def revive(folder: str, run_id: str, lives: bool) -> None:
     """Start a daemon again that was killed, or have one that lives deliver this run; never an error of who logs."""
     if not is_wanted() or (not lives and _was_just_started(folder)):
@@ -254,7 +263,7 @@ def deliver(
     if found is not None and found[0]:
         with contextlib.suppress(DaemonError), _reached(folder) as connection:
             theirs = {entry.run_id for entry in cursors.pending(journal, run_ids, backends)}
-            others = {run_id for run_id in sorted(theirs) if not connection.serves(run_id)}
+            others = {run_id for run_id in sorted(theirs) if not connection.serves(run_id, whole=True)}
             waiting = Waiting(journal, connection, deadline, progress, trouble)
             outcome = waiting.until_delivered(theirs - others, backends)
             if outcome is not None and not others:

@@ -142,15 +142,18 @@ class Daemon:
 
     # -- what its clients ask -----------------------------------------------------------------------------------------
 
-    def take_on(self, run_id: str, nonce: bytes, proof: str) -> int | None:
-        """Deliver a run whose program proves to have the same credentials; None when it has others."""
+    def take_on(self, run_id: str, nonce: bytes, proof: str, *, whole: bool = False) -> int | None:
+        """Deliver a run whose program proves to have the same credentials; None when it has others.
+
+        `whole` is as `Loop.ask` has it.
+        """
         if not credentials.same(self._environ, nonce, proof):
             with self._telling:
                 self._declined.add(run_id)
                 self._tell_lock()
             return None
         self._serve(run_id)
-        return self.loop.ask(run_id)
+        return self.loop.ask(run_id, whole)
 
     def status(self) -> dict[str, Any]:
         """What it says of itself."""

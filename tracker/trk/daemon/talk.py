@@ -24,7 +24,7 @@ class Host(Protocol):
     folder: str
     loop: Loop
 
-    def take_on(self, run_id: str, nonce: bytes, proof: str) -> int | None:
+    def take_on(self, run_id: str, nonce: bytes, proof: str, *, whole: bool = False) -> int | None:
         """Deliver a run whose program proves to have the same credentials; returns the request's number."""
         ...
 
@@ -87,7 +87,7 @@ def _talk(host: Host, client: socket.socket) -> None:
 
 
 def _serve(host: Host, asked: dict[str, Any], nonce: bytes) -> dict[str, Any]:
-    number = host.take_on(str(asked["run"]), nonce, str(asked.get("proof")))
+    number = host.take_on(str(asked["run"]), nonce, str(asked.get("proof")), whole=bool(asked.get("whole")))
     return {"same": False} if number is None else {"same": True, "request": number}
 
 

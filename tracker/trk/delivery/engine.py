@@ -71,7 +71,7 @@ class Session:
             self.stop.set()
         thread.join(GRACE_S)
         if thread.is_alive():
-            cursors.unanswered(self.journal, self._waiting(), f"not done within {timeout:g} s")
+            cursors.unanswered(self.journal, self._waiting(), f"not done within {timeout:.3g} s")
         if self._failure is not None:
             raise self._failure
         return Outcome(finished=in_time and not self._busy, busy=self._busy)

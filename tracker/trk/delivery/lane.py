@@ -14,9 +14,10 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 from typing import TypeVar
 
 import tenacity
@@ -63,7 +64,8 @@ class Lane:
 
     `stop` ends it between two calls of the backend. `settled` is told how many rows were, `troubled` (backend, why)
     what is tried again. With `patience` it is a lane that is called again and again: what does not come on is left for
-    later. A parent that is not there yet is opened only if it `may` (its run id) be.
+    later; open runs that go in one piece too, unless they are `asked` for: by run, the number of the request. A parent
+    that is not there yet is opened only if it `may` (its run id) be.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Lane:
         troubled: Callable[[str, str], None] = lambda name, why: None,
         patience: Patience | None = None,
         may: Callable[[str], bool] = lambda run_id: True,
+        asked: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.last_error: str | None = None  # what held up the last delivery
         self.name = name
@@ -90,6 +93,8 @@ class Lane:
         self._lost: dict[int, tuple[int, int]] = {}  # by run: its cursor when what was beyond it was lost, how often
         self._patience = patience
         self._may = may
+        self._asked = asked
+        self._answered: dict[int, int] = {}  # by run: the last request for all of it that was done
         self._entries: Sequence[Pending] = ()
         self._tried_again = False
         self._settled: set[int] = set()  # runs that are through, or have a failure of their own
@@ -180,8 +185,9 @@ class Lane:
     def _run(self, backend: Backend, entry: Pending) -> bool:
         """Bring a run on; whether the backend is known to have all of it that was to go now."""
         whole = goes_whole(json.loads(entry.target))
-        if whole and self._patience is not None and not entry.ended:
-            return True  # it goes when it has ended
+        asked = self._asked.get(entry.run, 0)
+        if whole and self._patience is not None and not entry.ended and asked <= self._answered.get(entry.run, 0):
+            return True  # it goes when it has ended, or somebody asks for it
         try:
             way = self._way(backend, entry, whole)
             while way.sent < entry.logged and not self._stop.is_set():
@@ -202,7 +208,8 @@ class Lane:
             return False
         if way.cursor == way.sent:
             self._settled.add(entry.run)
-        self._keep(entry, way)
+            self._answered[entry.run] = asked
+        self._keep(entry, way, whole)
         return way.cursor == way.sent
 
     def _way(self, backend: Backend, entry: Pending, whole: bool) -> Way:
@@ -217,11 +224,11 @@ class Lane:
         way.contents.upto = entry.logged
         return way
 
-    def _keep(self, entry: Pending, way: Way) -> None:
+    def _keep(self, entry: Pending, way: Way, whole: bool) -> None:
         """What the next delivery of an open run need not find out again."""
         if way.cursor < way.sent:
             self._ways[entry.run] = way
-        elif self._patience is not None and entry.ended:
+        elif self._patience is not None and (entry.ended or whole):  # one that goes whole begins anew
             self._patience.forget(entry.run)
         elif self._patience is not None:
             self._patience.came_on(entry.run)
@@ -270,8 +277,9 @@ class Lane:
 
         False when the next row is a table's that is to rest for a while.
         """
-        more = read.rows_after(self._journal, way.run, way.sent, min(PAGE, entry.logged - way.sent))
-        rows = way.numbered(self._not_resting(way.contents.whole(more), way, entry))
+        more = read.rows_after(self._journal, way.run, way.sent, min(PAGE, entry.logged - way.sent), way.lines)
+        rows = self._not_resting(way.contents.whole(more), way, entry)
+        way.took(rows)
         if not rows:
             return False
         skipped = [rejection(row, why) for row in rows if (why := self._no_place(row, backend, entry.run_id))]

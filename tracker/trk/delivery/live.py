@@ -94,7 +94,7 @@ class Asked:
         self.runs = runs
         self._thread = thread
         self._hurried = hurried
-        self._request = max(thread.loop.ask(run_id) for run_id in sorted(runs))
+        self._request = max(thread.loop.ask(run_id, whole=True) for run_id in sorted(runs))
 
     def lives(self) -> bool:
         """Whether it can still deliver."""

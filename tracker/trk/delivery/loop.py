@@ -48,6 +48,7 @@ class _LaneThread(threading.Thread):
         self._lane = Lane(
             loop.journal, *key, loop.pause,
             settled=loop.moved, troubled=self._troubled, patience=patience, may=loop.may_open,
+            asked=loop.asked_whole,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -119,6 +120,7 @@ class Loop:
         # Runs of each lane that need the user, and that did not come on, with the number of the request that showed it.
         self._stuck: dict[Key, dict[str, int]] = {}
         self._failed: dict[Key, dict[str, int]] = {}
+        self.asked_whole: dict[int, int] = {}  # by run: the last request for all of it, though it has not ended
         self._asked_for: set[int] = set()
         self._lock = DeliverLock(folder)
         self._turn = threading.Condition()
@@ -268,14 +270,19 @@ class Loop:
 
     # -- who asks -------------------------------------------------------------------------------------------------
 
-    def ask(self, run_id: str) -> int:
-        """Look at a run at once, and try at once what waits for another try; returns the number of this request."""
+    def ask(self, run_id: str, whole: bool = False) -> int:
+        """Look at a run at once, and try at once what waits for another try; returns the number of this request.
+
+        `whole` is for all of it, also where it goes in one piece and has not ended.
+        """
         key = read.run_key(self.journal, run_id)
         if key is not None:
             self._asked_for.add(key)  # it may have ended long ago
         with self._turn:
             self.requests += 1
             number = self.requests
+        if key is not None and whole:
+            self.asked_whole[key] = number
         self._nudge()
         return number
 

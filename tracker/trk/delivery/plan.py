@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -29,22 +29,24 @@ def batches(rows: Sequence[Row], limits: Limits) -> Iterator[Batch]:
     through = rows[0].n - 1 if rows else 0
     for row in rows:
         for part in _parts(row, limits.metrics):
+            size = _size(part)
             if not gathered:
-                load.begin(part)
-            elif not (_joins(gathered[-1], part) and load.takes(part)):
+                load.begin(part, size)
+            elif not (_joins(gathered[-1], part) and load.takes(part, size)):
                 yield Batch(tuple(gathered), through)
                 gathered = []
-                load.begin(part)
+                load.begin(part, size)
             gathered.append(part)
         through = row.n
     if gathered:
         yield Batch(tuple(gathered), through)
 
 
-def _parts(row: Row, most: int) -> Iterator[Row]:
-    if len(row.values) <= most:
-        yield row
-        return
+def _parts(row: Row, most: int) -> Iterable[Row]:
+    return (row,) if len(row.values) <= most else _parted(row, most)
+
+
+def _parted(row: Row, most: int) -> Iterator[Row]:
     values = iter(row.values.items())
     while part := dict(islice(values, most)):
         yield replace(row, values=part)
@@ -62,6 +64,16 @@ def _is_plain(row: Row) -> bool:
     return row.kind in _PLAIN or bool(row.values)  # a summary that is a number is a point
 
 
+def _size(row: Row) -> int:
+    """How many bytes a row may be as JSON."""
+    if row.values:
+        return sum([len(key) if key.isascii() else 12 * len(key) for key in row.values], _POINT_BYTES * len(row.values))
+    text = row.text or ""
+    # JSON may write a character as six bytes (\u0001), beyond ASCII as twelve (an emoji); of a text longer than a
+    # backend takes, it sends the whole apart.
+    return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
+
+
 class _Load:
     """How full a batch is."""
 
@@ -69,25 +81,16 @@ class _Load:
         self._limits = limits
         self._metrics = self._params = self._tags = self._files = self._bytes = 0
 
-    def begin(self, row: Row) -> None:
-        """A batch begins with this row, whatever its size."""
+    def begin(self, row: Row, size: int) -> None:
+        """A batch begins with this row, of so many bytes, whatever it is."""
         self._metrics, self._params, self._tags, self._files = _counts(row)
-        self._bytes = self._size(row)
+        self._bytes = size
 
-    def _size(self, row: Row) -> int:
-        if row.values:
-            return sum(_name_bytes(key) + _POINT_BYTES for key in row.values)
-        text = row.text or ""
-        # JSON may write a character as six bytes (\u0001), beyond ASCII as twelve (an emoji); of a text longer than a
-        # backend takes, it sends the whole apart.
-        return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
-
-    def takes(self, row: Row) -> bool:
-        """Whether the row goes into the batch; then it is in it."""
+    def takes(self, row: Row, size: int) -> bool:
+        """Whether the row, of so many bytes, goes into the batch; then it is in it."""
         metrics, params, tags, files = _counts(row)
         metrics, params, tags = metrics + self._metrics, params + self._params, tags + self._tags
-        files += self._files
-        size = self._bytes + self._size(row)
+        files, size = files + self._files, size + self._bytes
         limits = self._limits
         if (
             metrics > limits.metrics

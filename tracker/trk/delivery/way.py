@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from trk.delivery.content import Contents
 from trk.journal import cursors
@@ -30,17 +30,9 @@ class Way:
     rejected: list[Rejection] = field(default_factory=list)  # beyond the cursor
     skipped: list[Rejection] = field(default_factory=list)
 
-    def numbered(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """The next rows, those that make a line of a history with the number of that line, from 0."""
-        if self.lines is None:
-            return rows
-        found = []
-        for row in rows:
-            if row.makes_line:
-                row = replace(row, line=self.lines)
-                self.lines += 1
-            found.append(row)
-        return found
+    def took(self, rows: Sequence[Row]) -> None:
+        """These rows are the next: the lines of those after them are counted on from theirs."""
+        self.lines = next((row.line + 1 for row in reversed(rows) if row.line is not None), self.lines)
 
     def advance(self, journal: Journal, backend: str, n: int) -> int:
         """Move the cursor to `n`, with what was rejected and skipped on the way; returns by how many rows."""

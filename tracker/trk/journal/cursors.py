@@ -116,11 +116,15 @@ def cursor(journal: Journal, run: int, backend: str) -> int:
 
 
 def parent(journal: Journal, run: int, backend: str) -> tuple[int, str | None] | None:
-    """(key, remote id) of a run's parent; None unless the parent goes to the same place at this backend."""
+    """(key, remote id) of a run's parent; None unless the parent goes to the same place at this backend.
+
+    In which of W&B's groups they are makes no difference.
+    """
     found: list[tuple[int, str | None]] = journal.read(
         "SELECT p.run, theirs.remote_id FROM runs c JOIN runs p ON p.run_id = c.parent_id "
         "JOIN deliveries mine ON mine.run = c.run AND mine.backend = ?2 "
-        "JOIN deliveries theirs ON theirs.run = p.run AND theirs.backend = ?2 AND theirs.target = mine.target "
+        "JOIN deliveries theirs ON theirs.run = p.run AND theirs.backend = ?2 "
+        "AND json_remove(theirs.target, '$.group') = json_remove(mine.target, '$.group') "
         "WHERE c.run = ?1",
         (run, backend),
     )

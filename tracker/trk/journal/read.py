@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trk.journal.db import Journal
@@ -28,7 +29,6 @@ PAGE = 5000  # rows per read
 RUNS_PAGE = 500  # stays under SQLite's oldest limit of 999 arguments
 MAX_SHOWN = 1000  # rejections listed with a run; the count is of all
 
-_KINDS = {str(kind): kind for kind in Kind}
 _CONTENT = frozenset(str(kind) for kind in FILES)
 # What is put into the queries below.
 _ALIVE = "deleted IS NULL AND (?1 IS NULL OR experiment = ?1)"
@@ -40,16 +40,18 @@ def to_float(stored: Any) -> float:
     return float(stored)
 
 
-def row(columns: Sequence[Any]) -> Row:
-    """A Row from (n, kind, time, key, step, value)."""
+_KINDS = {str(kind): kind for kind in Kind}  # ten times as fast as asking the enumeration
+
+
+def row(columns: Sequence[Any], line: int | None = None) -> Row:
+    """A Row from (n, kind, time, key, step, value), which, if it is of points, is this line of the history."""
     n, kind, time_ms, key, step, value = columns
-    if key is not None and step is not None:
-        return Row(n, _KINDS[kind], time_ms, key, step, None, {key: float(value)})
     if step is None and kind in _CONTENT:
-        return _content(n, Kind(kind), time_ms, key, json.loads(value))
+        return _content(n, _KINDS[kind], time_ms, key, json.loads(value))
     if step is None:
-        return Row(n, Kind(kind), time_ms, key, None, value)
-    return Row(n, Kind.METRIC, time_ms, None, step, None, {k: float(v) for k, v in json.loads(value).items()})
+        return Row(n, _KINDS[kind], time_ms, key, None, value)
+    values = {key: float(value)} if key is not None else {k: float(v) for k, v in json.loads(value).items()}
+    return Row(n, _KINDS[kind], time_ms, key, step, None, values, line=line)
 
 
 def _content(n: int, kind: Kind, time_ms: int, key: str, value: Mapping[str, Any]) -> Row:
@@ -70,12 +72,24 @@ def _content(n: int, kind: Kind, time_ms: int, key: str, value: Mapping[str, Any
     )
 
 
-def rows_after(journal: Journal, run: int, n: int, limit: int) -> list[Row]:
-    """The next rows of a run after number `n`, in order, at most `limit`."""
+def rows_after(journal: Journal, run: int, n: int, limit: int, line: int | None = None) -> list[Row]:
+    """The next rows of a run after number `n`, in order, at most `limit`.
+
+    With `line`, those that make a line of a history are numbered, the first of them with it.
+    """
     found = journal.read(
         "SELECT n, kind, time, key, step, value FROM rows WHERE run = ? AND n > ? ORDER BY n LIMIT ?", (run, n, limit)
     )
-    return [row(columns) for columns in found]
+    if line is None:
+        return [row(columns) for columns in found]
+    rows = []
+    for columns in found:
+        made = row(columns, line)
+        if made.makes_line:
+            made = made if made.line is not None else replace(made, line=line)
+            line += 1
+        rows.append(made)
+    return rows
 
 
 def lines(journal: Journal, run: int, n: int) -> int:
