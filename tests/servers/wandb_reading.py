@@ -28,7 +28,7 @@ def points(run: Run) -> list[Point]:
         (key, line["trk/step"], round(line["_timestamp"] * 1000), repr(float(value)))
         for line in run.history
         for key, value in line.items()
-        if key not in OWN and not isinstance(value, dict)
+        if key not in OWN and not key.startswith("trk/") and not isinstance(value, dict)
     )
 
 

@@ -462,7 +462,7 @@ def test_a_handle_that_the_journal_does_not_know_says_how_to_attach(monkeypatch:
 # ---- what can't be attached to
 
 
-@pytest.mark.parametrize("named", ["mlflow:", "mlflow:a b", "mlflow:é", "mlflow:a/b", "mlflow:'", "wandb:me/it/1"])
+@pytest.mark.parametrize("named", ["mlflow:", "mlflow:a b", "mlflow:é", "mlflow:a/b", "mlflow:'", "wandb:me/1"])
 def test_what_is_no_run_of_mlflow_is_refused_before_anything_is_asked(named: str, project: Path) -> None:
     with pytest.raises(UsageError):
         trk.attach(named)

@@ -11,6 +11,7 @@ Names are loaded when they are first used, so that `import trk` costs millisecon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from trk.api._failures import Failure as Failure
     from trk.api.experiment_tracker import ExperimentTracker as ExperimentTracker
     from trk.api.experiment_tracker import create_experiment_tracker as create_experiment_tracker
     from trk.attaching import attach as attach
@@ -146,6 +147,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "trk.api._failures": ("Failure",),
     "trk.api.experiment_tracker": ("ExperimentTracker", "create_experiment_tracker"),
     "trk.attaching": ("attach", "detach", "resume"),
     "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),

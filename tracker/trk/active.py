@@ -7,6 +7,7 @@ so what is logged is handed to its SDK before the call returns; the journal has 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -105,9 +106,12 @@ class ActiveRun(Run):
         super().__init__(run.journal, run.folder, run.id, key_prefix=run._prefix)
         self._lane = Lane(run.journal, "wandb", target, threading.Event())
         self._turn = threading.Lock()
+        self._process = os.getpid()
 
     def hand_over(self) -> None:
         """Hand what is logged to the SDK. Its trouble is kept with the run, and nobody's error here."""
+        if self._process != os.getpid():
+            return  # in a forked child the lock may be held for ever; the SDK's run is its parent's
         with self._turn:
             if waiting := cursors.pending(self.journal, [self.id], ["wandb"]):
                 self._lane.deliver(waiting)

@@ -7,12 +7,13 @@ import re
 import shutil
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trk.backends._wandb_run import STEP, WandbRun
+from trk.backends._wandb_run import WandbRun
 from trk.backends._wandb_texts import FILE, HISTORY, place_of
 from trk.errors import BackendRefused, BackendUnavailable
 from trk.records import Kind, LoggedFile, LoggedTable, Row
@@ -34,12 +35,12 @@ def line(run: WandbRun, row: Row) -> tuple[dict[str, Any], Any]:
     shown = _table(row) if row.kind is Kind.TABLE else _shown(run, row)
     data: dict[str, Any] = {"_timestamp": row.time_ms / 1000, FILE: _told(row)}
     if row.step is not None:
-        data[run.axis] = data[STEP] = row.step
+        data[run.axis] = row.step
     if shown is not None:
         data[row.key or ""] = shown
     else:
-        for path in files(run, row):
-            run.expected.other(row.n, "file", path)
+        for path, digest in files(run, row):
+            run.expected.other(row.n, "file", path, digest)
     return data, shown
 
 
@@ -141,8 +142,11 @@ def _copy(local: Path, there: Path) -> None:
     Path(beside.name).replace(there)
 
 
-def files(run: WandbRun, row: Row) -> Iterator[str]:
-    """Put a row's files among the run's, each at its own path; of what it replaces, the earlier one beside. Paths."""
+def files(run: WandbRun, row: Row) -> Iterator[tuple[str, tuple[int, str]]]:
+    """Put a row's files among the run's, each at its own path; of what it replaces, the earlier one beside.
+
+    Gives the paths, with the size and MD5 by which the server knows what it has.
+    """
     for file in row.files:
         if file.local is None:
             continue
@@ -151,7 +155,7 @@ def files(run: WandbRun, row: Row) -> Iterator[str]:
         yield _save(run, place_of(file.path), file.local)
 
 
-def _save(run: WandbRun, path: str, local: str) -> str:
+def _save(run: WandbRun, path: str, local: str) -> tuple[str, tuple[int, str]]:
     top = Path(run.sdk.dir)
     try:
         _copy(Path(local), top / path)
@@ -160,7 +164,15 @@ def _save(run: WandbRun, path: str, local: str) -> str:
     except OSError as error:
         raise BackendUnavailable(f"{path} can't be copied for W&B: {error.strerror}") from None
     run.sdk.save(glob.escape(str(top / path)), base_path=str(top), policy="now")
-    return path
+    return path, _known_by(top / path)
+
+
+def _known_by(file: Path) -> tuple[int, str]:
+    digest = md5(usedforsecurity=False)
+    with file.open("rb") as opened:
+        while part := opened.read(1 << 20):
+            digest.update(part)
+    return file.stat().st_size, b64encode(digest.digest()).decode()
 
 
 def artifact_name(name: str) -> str:

@@ -82,9 +82,11 @@ class Reader:
         with as_source():
             met = self.met(run)
             lines = self.lines(met, [metric, "_timestamp"]) if not is_ours(met) else {}
-            if STEP in logged(met):
-                lines |= self.lines(met, [metric, "_timestamp", STEP])
-        points = [point for line in lines.values() if (point := _point(run.run_id, metric, line)) is not None]
+            axis = met.summary_metrics.get(texts.AXIS)
+            for name in (axis, STEP):
+                if name in logged(met) and name != metric:
+                    lines |= self.lines(met, [metric, "_timestamp", name])
+        points = [point for line in lines.values() if (point := _point(run.run_id, metric, line, axis)) is not None]
         return sorted(points, key=lambda point: (point.step, point.time_ms, place(point.value)))
 
     # -- runs, as the SDK has them ------------------------------------------------------------------------------------
@@ -287,7 +289,7 @@ def metrics(run: Any) -> dict[str, float]:
     summary = run.summary_metrics
     if not is_ours(run):
         return {key: value for key, value in _flat(summary) if not _is_own(key)}
-    names = logged(run).keys() - {summary.get(texts.AXIS)}
+    names = logged(run).keys() - {axis_alone(summary)}
     found = {key: number(summary.get(key)) for key in names if not _is_own(key)}
     return {key: value for key, value in found.items() if value is not None}
 
@@ -352,11 +354,17 @@ def _parent(path: Any) -> str | None:
     return last if is_run_id(last) else HANDLE + path
 
 
-def _point(run_id: str, metric: str, line: Mapping[str, Any]) -> MetricPoint | None:
+def _point(run_id: str, metric: str, line: Mapping[str, Any], axis: Any) -> MetricPoint | None:
     value, time_s = number(line.get(metric)), line.get("_timestamp")
     if value is None or time_s is None:
         return None
-    return MetricPoint(run_id, metric, int(line.get(STEP, line["_step"])), round(time_s * 1000), value)
+    step = line.get(STEP, line.get(axis, line["_step"]))
+    return MetricPoint(run_id, metric, int(step), round(time_s * 1000), value)
+
+
+def axis_alone(summary: Mapping[str, Any]) -> Any:
+    """The name of the history that is an axis and no metric; None when there is none."""
+    return None if summary.get(texts.AXIS_TOO) else summary.get(texts.AXIS)
 
 
 def _age(record: RunRecord) -> float:

@@ -14,6 +14,7 @@ from trk.records import RunSpec, Status
 from trk.rules import place
 
 STEP = "trk/step"
+WRITER = "trk/writer"  # and whose: several may log into it, each with trk
 LINE = "trk/n"  # in another program's run, where lines are numbered by the server: which of trk's it is
 STATUS, END = "trk/status", "trk/end_time"
 EXIT_CODES = {Status.FINISHED: 0, Status.FAILED: 1, Status.KILLED: 255}
@@ -86,6 +87,7 @@ class WandbRun:
     last: dict[str, Point] = field(default_factory=dict)
     firsts: dict[str, str] = field(default_factory=dict)  # of summary values that are no numbers, the first text
     said: set[str] = field(default_factory=set)  # what stands in the summary of such values' texts
+    own_axes: bool = False  # each metric is given its axis by itself, since others' metrics are in the run, too
     axes: set[str] = field(default_factory=set)  # metrics of another program's run that were given an axis
     expected: Expected = field(default_factory=Expected)
     ending: Status | None = None

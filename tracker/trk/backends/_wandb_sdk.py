@@ -9,9 +9,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,18 @@ _deaths = 0  # how often the core process was found dead: runs of an earlier lif
 def deaths() -> int:
     """How often the core process was found dead in this process; runs from before the last time are dead."""
     return _deaths
+
+
+def _in_child() -> None:
+    """A forked child has no core process of its own yet, and its parent's runs are not its own."""
+    global _lock, _deaths
+    _lock = threading.RLock()
+    _open.clear()
+    _deaths += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @contextlib.contextmanager
@@ -281,6 +295,12 @@ def _settings(wandb: Any, target: Mapping[str, Any], given: Mapping[str, Any]) -
 def offline_folders(target: Mapping[str, Any], run_id: str) -> list[Path]:
     """Where the SDK has written a run for `wandb sync`, oldest first."""
     return sorted((Path(str(target.get("dir") or ".")) / "wandb").glob(f"offline-run-*-{run_id}"))
+
+
+def await_name(target: Mapping[str, Any], run_id: str) -> None:
+    """Wait until the SDK would name the run's folder as none is named: its names have the second."""
+    while any(time.strftime("-%Y%m%d_%H%M%S-") in folder.name for folder in offline_folders(target, run_id)):
+        time.sleep(0.1)
 
 
 def remove(folders: list[Path]) -> None:

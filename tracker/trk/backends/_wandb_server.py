@@ -8,7 +8,7 @@ from typing import Any
 
 from trk.backends import _wandb_own as own
 from trk.backends import _wandb_sdk as sdk
-from trk.backends._wandb_run import LINE, WandbRun
+from trk.backends._wandb_run import LINE, WRITER, WandbRun
 
 ASK_S = 6
 
@@ -61,16 +61,17 @@ class State:
         self.tags = list(run.tags or ())
         self.config: Mapping[str, Any] = run.config
         self.summary: Mapping[str, Any] = run.summary_metrics
-        self._files: set[str] | None = None
+        self._files: dict[str, tuple[int, str | None]] = {}
 
     def last_line(self, run: WandbRun) -> int:
         """The last of trk's lines of the history; -1 when there is none."""
         if not run.spec.external and self._keys is not None:
             return int(self._keys.get("lastStep", -1))
-        name = LINE if run.spec.external else "_step"
+        names = [LINE, WRITER] if run.spec.external else ["_step"]
         with sdk.calling("W&B"):
-            for row in self.run.scan_history(keys=["_step", name], min_step=run.seen):
-                run.there = max(run.there, int(row[name]))
+            for row in self.run.scan_history(keys=["_step", *names], min_step=run.seen):
+                if row.get(WRITER, run.spec.run_id) == run.spec.run_id:
+                    run.there = max(run.there, int(row[names[0]]))
                 run.seen = max(run.seen, int(row["_step"]))
         return run.there
 
@@ -79,7 +80,11 @@ class State:
         names = run.expected.names("file")
         if names:
             with sdk.calling("W&B"):
-                self._files = {file.name for file in self.run.files(names=names) if file.size is not None}
+                self._files = {
+                    file.name: (int(file.size), getattr(file, "md5", None))
+                    for file in self.run.files(names=names)
+                    if file.size is not None
+                }
         return run.expected.met(self.last_line(run), self._shows, n)
 
     def retag(self, tags: Mapping[str, bool]) -> None:
@@ -102,7 +107,15 @@ class State:
             return name in self.tags
         if kind == "no tag":
             return name not in self.tags
-        return name in (self._files or ())
+        return self._has_file(name, value)
+
+    def _has_file(self, name: str, known_by: tuple[int, str] | None) -> bool:
+        """Whether a file is there: of one that may take another's place, by what it is known by."""
+        there = self._files.get(name)
+        if there is None or known_by is None:
+            return there is not None
+        size, digest = known_by
+        return there[1] == digest if there[1] else there[0] == size
 
 
 def same(there: Any, value: Any) -> bool:

@@ -5,15 +5,17 @@ In the summary, where W&B's own places could not say it:
 trk/start_time, trk/end_time      in milliseconds since 1970; W&B knows when a run was made there
 trk/status, trk/parent            the status as trk has it; the parent's `<entity>/<project>/<id>`
 trk/experiment                    where that is not the project
-trk/axis                          a metric's name that stands in the history as an axis alone
+trk/axis                          the metric that has the step in the history, where that is not `trk/step`
+trk/axis_is_metric                whether that is logged as a metric, too: such lines have `trk/step` beside it
 trk/params/<key>                  a param's text, where the config shows another: `1e-3` is 0.001 there
 trk/summary/<key>                 the first and the latest text of a summary value, where the summary shows others
 trk/tags/<key>                    a tag that is too long for W&B's
 trk/references/<path>             the address of a file that stays where it is
 trk/artifacts/<name>/v<version>   the type of an artifact, which has the alias `trk-<run id>-v<version>`
 
-In the history `trk/step` is the step, and `trk/file` says, as JSON, what of trk's is shown in a line. Among the files
-`trk/files/<path>` is what would else lie where W&B's SDK has files of its own, `trk/history` what a text was before.
+In the history `trk/step` or the axis is the step, and `trk/file` says, as JSON, what of trk's is shown in a line. Among
+the files `trk/files/<path>` is what would else lie where W&B's SDK has files of its own, `trk/history` what a text was
+before.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Mapping
 from typing import Any
 
 START, EXPERIMENT, AXIS, PARENT = "trk/start_time", "trk/experiment", "trk/axis", "trk/parent"
+AXIS_TOO = "trk/axis_is_metric"
 PARAMS, SUMMARIES, LONG_TAG = "trk/params/", "trk/summary/", "trk/tags/"
 REFERENCES, ARTIFACTS = "trk/references/", "trk/artifacts/"
 FILE = "trk/file"  # in the history

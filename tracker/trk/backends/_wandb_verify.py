@@ -9,7 +9,7 @@ from typing import Any
 
 from trk.backends import _wandb_texts as texts
 from trk.backends._wandb_artifacts import Artifacts
-from trk.backends._wandb_read import Reader, as_source, is_ours, logged, params_of, summaries, tags_of
+from trk.backends._wandb_read import Reader, as_source, axis_alone, is_ours, logged, params_of, summaries, tags_of
 from trk.backends.base import Held, Trace
 from trk.records import FILES, LINES, Kind, LoggedFile, Row, RunRecord
 from trk.rules import RESERVED_FOLDER
@@ -66,4 +66,4 @@ def _all_metrics(record: RunRecord, run: Any) -> dict[str, float]:
         return dict(record.metrics)
     shown = {key for key, value in run.summary_metrics.items() if isinstance(value, dict)}
     names = {key for key in logged(run) if not key.startswith(("_", "trk/"))} - shown
-    return {**dict.fromkeys(names - {run.summary_metrics.get(texts.AXIS)}, math.nan), **record.metrics}
+    return {**dict.fromkeys(names - {axis_alone(run.summary_metrics)}, math.nan), **record.metrics}

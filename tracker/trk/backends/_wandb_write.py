@@ -13,10 +13,11 @@ from typing import Any
 
 from trk.backends import _wandb_media as media
 from trk.backends import _wandb_own as own
-from trk.backends._wandb_run import END, LINE, STATUS, STEP, WandbRun
+from trk.backends._wandb_run import END, LINE, STATUS, STEP, WRITER, WandbRun
 from trk.backends._wandb_texts import (
     ARTIFACTS,
     AXIS,
+    AXIS_TOO,
     EXPERIMENT,
     LONG_TAG,
     PARAMS,
@@ -30,8 +31,12 @@ from trk.backends._wandb_texts import (
     summary_text,
     text_of,
 )
+from trk.errors import BackendRefused
 from trk.records import LINES, Kind, MetricStats, Row, Status
 
+MOST = 20_000  # values in a line; the SDK leaves out one of more than 10 MB without a word
+LONGEST = 2_000_000  # characters of a text in the summary, which has such a limit as well
+_THEIRS = frozenset(("_wandb", "wandb_version"))  # the server's answers leave them out of a config
 MAX_TAG = 64  # characters of one of W&B's tags
 BEST = {"min": "low", "max": "high"}
 
@@ -79,9 +84,11 @@ def _place(run: WandbRun, row: Row) -> int:
 
 def _line(run: WandbRun, row: Row, data: Mapping[str, Any]) -> None:
     line = _place(run, row)
+    if len(row.values) > MOST or (run.spec.external and len(row.text or "") > LONGEST):
+        raise BackendRefused(f"this is too much for a line of W&B's history ({MOST:,} values, {LONGEST:,} characters)")
     if line > run.line:
         if run.spec.external:  # in shared mode the server numbers the lines, of all who log
-            run.sdk.log({**data, LINE: line}, commit=True)
+            run.sdk.log({**data, LINE: line, WRITER: run.spec.run_id}, commit=True)
         else:
             run.sdk.log(data, step=line, commit=True)
         run.line = line
@@ -95,6 +102,7 @@ def _shown(run: WandbRun, row: Row) -> None:
     if shown is not None and line <= run.line:
         shown.bind_to_run(run.sdk, row.key, line)  # its bytes again: they may have been under way
     _line(run, row, data)
+    run.expected.others.pop(("summary", row.key or ""), None)  # a summary value of that name shows no more
     if shown is not None:
         run.expected.other(row.n, "file", media.path_of(run, shown))
 
@@ -102,15 +110,18 @@ def _shown(run: WandbRun, row: Row) -> None:
 def _points(run: WandbRun, row: Row) -> None:
     step = row.step or 0
     old = run.outdated(row.values, step, row.time_ms)
-    if run.spec.external:
+    if run.spec.external or run.own_axes:
         _give_axes(run, row)
-    _line(run, row, {run.axis: step, **row.values, STEP: step, "_timestamp": row.time_ms / 1000})
+    data = {run.axis: step, **row.values, "_timestamp": row.time_ms / 1000}
+    if run.axis in row.values:
+        data[STEP] = step  # the axis is a metric, too, which may have another value
+    _line(run, row, data)
     if run.spec.external:
         return
     for key in row.values if run.expected.others else ():
         run.expected.others.pop(("summary", key), None)  # a summary value of that name shows no more
     if run.axis in row.values and run.axis != STEP:
-        run.sdk.summary[AXIS] = None  # it is a metric, too
+        run.sdk.summary[AXIS_TOO] = True
     for key in old:
         run.sdk.summary[key] = _told(run.last[key][2])  # the SDK takes what was logged last for the last
 
@@ -153,6 +164,8 @@ def _retag(run: WandbRun, key: str, text: str | None) -> None:
 
 def _param(run: WandbRun, row: Row) -> None:
     key, text = row.key or "", row.text or ""
+    if key in _THEIRS:
+        raise BackendRefused(f"{key} is a name of W&B's own in a config")
     known = own.has_value(run.spec.run_id, key, text)
     value = own.value(run.spec.run_id, key) if known else scalar(text)
     run.sdk.config.update({key: value}, allow_val_change=True)
@@ -209,6 +222,8 @@ def _summary(run: WandbRun, row: Row) -> None:
 def _summarise(run: WandbRun, n: int, key: str, value: Any) -> None:
     if run.spec.external:
         return  # the summary of one who logs would take the place of everybody's
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise BackendRefused(f"{key} is too long for a summary of W&B's: {len(value):,} characters")
     run.sdk.summary[key] = value
     run.expected.other(n, "summary", key, value)
 
@@ -249,8 +264,8 @@ def _stats(run: WandbRun, key: str, stats: MetricStats) -> None:
 
 
 def _file(run: WandbRun, row: Row) -> None:
-    for path in media.files(run, row):
-        run.expected.other(row.n, "file", path)
+    for path, digest in media.files(run, row):
+        run.expected.other(row.n, "file", path, digest)
     for file in row.files:
         if file.uri is not None:
             _summarise(run, row.n, REFERENCES + file.path, file.uri)

@@ -103,7 +103,7 @@ class _Line:
         self._is_named = bool(spec.key_prefix)
         self._is_drawn = False
         # With a prefix one rule covers all of trk's metrics and none of the host's; else each metric has its own.
-        self._run = WandbRun(replace(spec, external=not self._is_named), _Numbered(host), life=0)
+        self._run = WandbRun(replace(spec, external=False), _Numbered(host), life=0, own_axes=not self._is_named)
 
     def take(self, rows: Sequence[Row]) -> None:
         """Hand rows over; of those that were handed over before, none makes a second line."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from trk.backends import _wandb_attach as attach
@@ -23,7 +24,7 @@ from trk.backends._wandb_server import Server, State
 from trk.backends._wandb_texts import LONG_TAG, SUMMARIES, number, summary_text
 from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
-from trk.errors import BackendLost, BackendRunGone, BackendUnavailable
+from trk.errors import BackendLost, BackendRefused, BackendRunGone, BackendUnavailable
 from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
 STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it;
@@ -56,6 +57,7 @@ class WandbBackend:
         self._artifacts = Artifacts(self._reader)
         self._runs: dict[str, WandbRun] = {}
         self._specs: dict[str, RunSpec] = {}
+        self._ended: dict[str, int] = {}  # runs whose end, or deletion, the server is known to have: up to which row
         self._whole: dict[str, int] = {}  # runs that were written in one piece, and up to which row
 
     def open(self, run: RunSpec) -> RemoteRun:
@@ -87,6 +89,7 @@ class WandbBackend:
         """Hand rows over to the SDK."""
         if rows[0].kind is Kind.DELETE:
             self._delete(run)
+            self._ended[run.run_id] = rows[0].n
             return
         found = self._running(run)
         if found.ending is not None and not self._offline:
@@ -108,6 +111,8 @@ class WandbBackend:
         with sdk.calling(self._server.name):
             known.sdk.finish(exit_code=EXIT_CODES[status] if status is not None else 0)
         self._drop(known, finished=True)
+        written = Path(known.sdk.dir).parent
+        sdk.remove([folder for folder in sdk.offline_folders(self._target, run.run_id) if folder != written])
 
     def confirm(self, run: RemoteRun, n: int) -> int:
         """Up to which row the server shows everything. Raises BackendLost when that comes no further."""
@@ -115,6 +120,8 @@ class WandbBackend:
         if self._offline:
             return 0 if known is not None else min(n, self._whole.get(run.run_id, 0))
         if known is None:
+            if self._ended.get(run.run_id, 0) < n:
+                raise BackendLost(f"{self._server.name}: what was handed over is not known to have arrived")
             return n
         if known.life != sdk.deaths():
             self._runs.pop(run.run_id, None)
@@ -200,24 +207,33 @@ class WandbBackend:
 
     def _started(self, spec: RunSpec) -> WandbRun:
         if self._offline:
-            sdk.remove(sdk.offline_folders(self._target, spec.run_id))
+            sdk.await_name(self._target, spec.run_id)
         elif spec.remote_id is not None:
             self._server.state(spec.remote_id)  # of one that was deleted the SDK would try for long
         life = sdk.deaths()
         made = sdk.started(spec, self._target, self._server.name)
         known = WandbRun(spec, made, life)
-        self._runs[spec.run_id] = known
         sdk.opened(known)
+        try:
+            self._prepare(known)
+        except BaseException:
+            self._drop(known)  # half prepared it would double lines, and take tags away
+            raise
+        self._runs[spec.run_id] = known
+        return known
+
+    def _prepare(self, known: WandbRun) -> None:
+        spec, made = known.spec, known.sdk
         with sdk.calling(self._server.name):
             if not spec.external:
                 made.define_metric(known.axis, hidden=known.axis == STEP)
                 made.define_metric(f"{spec.key_prefix}*", step_metric=known.axis)
         there: Mapping[str, Any] = {}
-        if spec.external or (not self._offline and made.resumed):
-            there = self._go_on(known)
+        if spec.remote_id is not None or made.resumed:
+            there = {} if self._offline else self._go_on(known)
         if not spec.external:
-            write.begin(known, self._target, there)
-        return known
+            with sdk.calling(self._server.name):
+                write.begin(known, self._target, there)
 
     def _go_on(self, known: WandbRun) -> Mapping[str, Any]:
         """From what the server has; returns its summary."""
@@ -244,8 +260,13 @@ class WandbBackend:
         try:
             with sdk.calling(self._server.name):
                 known.sdk.finish(exit_code=EXIT_CODES[known.ending])
-        except BackendUnavailable as error:
+            self._see(known, n)
+        except (BackendUnavailable, BackendRefused) as error:
             raise BackendLost(error.message) from error
+        self._ended[known.spec.run_id] = n
+
+    def _see(self, known: WandbRun, n: int) -> None:
+        """Wait until the server shows all of a run that was finished."""
         until = time.monotonic() + CHECK_S
         while self._met(known, n) < n:
             if time.monotonic() >= until:

@@ -197,6 +197,8 @@ class Lane:
                 self._try(lambda: finish(backend, way.remote))
             if way.cursor < way.sent and not self._stop.is_set():
                 self._confirm(backend, way)
+        except _StoppedError:
+            return False  # in the middle of a page: the next delivery begins at the cursor
         except BackendLost as error:
             self._again(entry, error)
             return False
@@ -240,6 +242,9 @@ class Lane:
         before, times = self._lost.get(entry.run, (-1, 0))
         self._lost[entry.run] = cursor, times + 1 if cursor == before else 1
         self._troubled(self.name, _words(error))
+        self.last_error = _words(error)
+        self._rests(entry.run, error)
+        cursors.failed(self._journal, [(entry.run, entry.backend)], self.last_error)
         if self._lost[entry.run][1] > TRIES:
             del self._lost[entry.run]
             raise BackendUnavailable(error.message, hint=error.hint)
@@ -290,13 +295,13 @@ class Lane:
         waiting = deque(batches(ready, backend.limits))
         while waiting:
             if self._stop.is_set():
-                return True
+                raise _StoppedError
             batch = waiting.popleft()
             began = time.monotonic()
             try:
                 self._try(lambda rows=batch.rows: backend.deliver(way.remote, rows))  # type: ignore[misc]
             except BackendRefused as error:
-                if parts := _halves(batch):
+                if parts := _halves(batch, backend.limits.lines):
                     waiting.extendleft(reversed(parts))
                     continue
                 way.rejected += way.contents.refused(batch.rows[0], error.message)
@@ -383,6 +388,10 @@ class Lane:
         cursors.failed(self._journal, [(entry.run, entry.backend)], _words(error))
 
 
+class _StoppedError(Exception):
+    """This delivery is to end."""
+
+
 def _passes(error: BaseException) -> bool:
     """Whether the same call may do the next time."""
     return isinstance(error, BackendUnavailable) and not isinstance(error, BackendLost)
@@ -413,13 +422,13 @@ def _pause(state: tenacity.RetryCallState) -> float:
     return _growing(state) if asked is None else min(max(FIRST_PAUSE_S, asked), LONGEST_ASKED_S)
 
 
-def _halves(batch: Batch) -> list[Batch]:
-    """The batch in two, by rows or, of one row, by values; nothing when it is a single value."""
+def _halves(batch: Batch, lines: bool) -> list[Batch]:
+    """The batch in two, by rows or, of one row that is no line, by values; nothing when it is a single value."""
     if len(batch.rows) > 1:
         middle = len(batch.rows) // 2
         return [Batch(batch.rows[:middle], batch.rows[middle - 1].n), Batch(batch.rows[middle:], batch.upto)]
     row = batch.rows[0]
-    if len(row.values) < 2:
+    if lines or len(row.values) < 2:
         return []
     values = iter(row.values.items())
     first = dict(islice(values, len(row.values) // 2))

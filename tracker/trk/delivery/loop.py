@@ -127,7 +127,7 @@ class Loop:
         self._yielded = 0
         self._stirred = threading.Event()  # there is something to look at
         self._nudged = False
-        self._version = -1
+        self._version = (-1, -1)
         self._changed_at = time.monotonic()
         self._since = self._not_before = 0.0  # of our own turn; of the next try to end it
         self._blocked_since: float | None = None
@@ -152,7 +152,7 @@ class Loop:
             self._deliver()
         except JournalError as error:
             log.error("%s", error.message)
-            self._version = -1  # whatever it was about is looked at again
+            self._version = (-1, -1)  # whatever it was about is looked at again
             self._stirred.clear()
         return time.monotonic() - self._changed_at
 

@@ -28,7 +28,8 @@ def batches(rows: Sequence[Row], limits: Limits) -> Iterator[Batch]:
     load = _Load(limits)
     through = rows[0].n - 1 if rows else 0
     for row in rows:
-        for part in _parts(row, limits.metrics):
+        # A line of a history is one: a part of it could not be told from the whole.
+        for part in (row,) if limits.lines else _parts(row, limits.metrics):
             size = _size(part)
             if not gathered:
                 load.begin(part, size)

@@ -43,8 +43,8 @@ class Way:
             self.run,
             backend,
             n,
-            [entry for entry in self.rejected if self.cursor < entry.n <= n],
-            [entry for entry in self.skipped if self.cursor < entry.n <= n],
+            [entry for entry in self.rejected if entry.n <= n],  # before the cursor, too, when all goes again
+            [entry for entry in self.skipped if entry.n <= n],
             self.contents.arrived(n),
         )
         self.rejected = [entry for entry in self.rejected if entry.n > n]

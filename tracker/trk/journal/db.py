@@ -51,6 +51,7 @@ class Journal:
         self.lock = _turn
         self.explaining = _Explaining(path)
         self._connection: Connection | None = None
+        self._openings = 0
 
     @classmethod
     def create(cls, path: str) -> Journal:
@@ -69,6 +70,7 @@ class Journal:
             if not os.path.exists(self.path):
                 raise JournalError(f"there is no journal at {self.path}", hint="trk start")
             self._connection = _connected(self.path)
+            self._openings += 1
             _opened.add(self)
         return self._connection
 
@@ -108,10 +110,14 @@ class Journal:
             raise
         return connection
 
-    def version(self) -> int:
-        """A number that is another one after any other process has written. Raises JournalError."""
-        found: int = self.read("PRAGMA data_version")[0][0]
-        return found
+    def version(self) -> tuple[int, int]:
+        """What is another one after any other process has written. Raises JournalError.
+
+        SQLite's own number is its connection's, which is a new one after a fork.
+        """
+        with self.lock:
+            found: int = self.read("PRAGMA data_version")[0][0]
+            return self._openings, found
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, as far as nobody is reading it."""

@@ -27,7 +27,9 @@ _REFERENCES = (
     "SELECT f.sha256, f.kind, f.step, r.status, r.end_time, r.deleted, "
     "f.n = (SELECT max(n) FROM files g WHERE g.run = f.run AND g.path = f.path), "
     "(SELECT count(*) FROM deliveries d WHERE d.run = f.run), "
+    # What goes in one piece is written anew, with all its bytes, when the run goes on.
     "(SELECT count(*) FROM deliveries d WHERE d.run = f.run AND remote_id IS NOT NULL "
+    "AND d.target NOT LIKE '%\"whole\": true%' "
     "AND cursor >= (SELECT max(n) FROM rows WHERE rows.run = f.run) AND NOT EXISTS "
     "(SELECT 1 FROM rejections x WHERE x.run = f.run AND x.backend = d.backend AND x.n = f.n)) "
     "FROM files f JOIN runs r USING (run) WHERE f.sha256 IN ({marks})"
