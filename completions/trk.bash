@@ -17,8 +17,8 @@ _trk_table() {
         places=('none')
         ;;
     attach)
-        options='--timeout --json --quiet --help'
-        values='--timeout=none'
+        options='--mlflow --wandb --timeout --json --quiet --help'
+        values='--mlflow=none --wandb=none --timeout=none'
         places=('one:open-run:')
         ;;
     detach)
@@ -214,7 +214,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,delivery,exit-codes,json,sessions,storage,trackers')
+        places=('one::bundles,delivery,exit-codes,json,sessions,sources,storage,trackers')
         ;;
     esac
 }

@@ -43,7 +43,7 @@ function __trk_valued
         case start
             printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
         case attach
-            printf '%s\n' --timeout
+            printf '%s\n' --mlflow --wandb --timeout
         case end
             printf '%s\n' --run --status --exit-code --timeout
         case status
@@ -226,7 +226,9 @@ complete -c trk -n '__trk_in start end best ls show history compare delete resto
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
 complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
 complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
-complete -c trk -n '__trk_in attach' -l timeout -d 'How long the server may take to tell of mlflow:ID.' -x
+complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
+complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
+complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
 complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
@@ -333,4 +335,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions sources storage trackers'
