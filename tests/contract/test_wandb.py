@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from helpers import until
 from servers.wandb_server import WandbServer
 from trk.backends.wandb import WandbBackend
-from trk.records import Kind, Row
-from trk.testing import Arrived, BackendContract
+from trk.errors import BackendLost, BackendRefused
+from trk.records import Kind, RemoteRun, Row
+from trk.testing import NOON, Arrived, BackendContract, entry, files, logged
+from trk.testing.base import raises
 
 pytestmark = [
     pytest.mark.wandb,
@@ -76,6 +79,7 @@ def _is_at(key: str, step: int | None, media: str, path: str) -> bool:
 class TestOnline(BackendContract):
     keeps_modes = False
     restores = False
+    replay_every = 4  # what is told to W&B beside the points arrives 5 s later
 
     @pytest.fixture(autouse=True)
     def _target(self, server: WandbServer, tmp_path: Path) -> None:
@@ -115,3 +119,37 @@ class TestOnline(BackendContract):
         run = self.server.run(*remote_id.split("/"))
         found = json.loads(run.files[run.summary[path.removesuffix(".json")]["path"]])
         return found["columns"], found["data"]
+
+    def test_rows_of_which_nothing_is_known_are_not_taken_for_delivered(self) -> None:
+        unknown = RemoteRun("a" * 26, f"tester/digits/{'a' * 26}")
+        raises(BackendLost, lambda: self.make_backend().confirm(unknown, 3))
+
+    def test_what_wandb_can_not_show_is_refused_with_a_reason(self) -> None:
+        backend, spec = self.make_backend(), self.spec()
+        run = backend.open(spec)
+        for row in (
+            entry(1, Kind.PARAM, "_wandb", "1"),
+            Row(1, Kind.METRIC, NOON, step=0, values={f"m{n}": 0.5 for n in range(20_001)}),
+            entry(1, Kind.SUMMARY, "prompt", json.dumps("x" * 2_000_001)),
+        ):
+            raises(BackendRefused, lambda row=row: backend.deliver(run, [row]))
+        backend.close()
+
+    def test_a_file_that_takes_anothers_place_counts_when_its_own_bytes_are_there(self, tmp_path: Path) -> None:
+        backend, spec = self.make_backend(), self.spec()
+        run = backend.open(spec)
+        first, second = (logged(tmp_path, "m.bin", content) for content in (b"one", b"two"))
+        backend.deliver(run, [files(1, Kind.FILE, "m.bin", first)])
+        self.settle(backend, run, 1)
+        self.server.fail("/storage/", status=500)
+        try:
+            backend.deliver(run, [files(2, Kind.FILE, "m.bin", second)])
+            until_s = time.monotonic() + 3
+            while time.monotonic() < until_s:
+                assert backend.confirm(run, 2) == 1
+                time.sleep(0.1)
+        finally:
+            self.server.faults.clear()
+        self.settle(backend, run, 2)
+        assert self.read_file(run.remote_id, Kind.FILE, "m.bin") == b"two"
+        backend.close()

@@ -14,7 +14,7 @@ from delivery.test_engine import start, state
 from trk.delivery import patience
 from trk.delivery.lane import Lane
 from trk.delivery.patience import Patience
-from trk.errors import BackendNeedsUser, BackendUnavailable
+from trk.errors import BackendLost, BackendNeedsUser, BackendUnavailable
 from trk.journal import cursors
 from trk.records import Kind
 
@@ -168,3 +168,23 @@ def test_a_parent_that_is_anothers_to_deliver_is_not_opened_for_its_child(server
     assert server.opened == {}
     assert state(child).pending == 1
     assert "its parent" in (state(child).last_error or "")
+
+
+def test_what_was_lost_at_the_backend_is_tried_again_without_anybody_asking(server: Server) -> None:
+    run = start("lost")
+    run.log_metric("loss", 1)
+    losses = [BackendLost("its helper died")]
+
+    def fault(name: str, what: object) -> None:
+        if name == "confirm" and losses:
+            raise losses.pop()
+
+    server.before = fault
+    lane = Called(run)
+    lane()
+    assert state(run).pending == 1
+    assert state(run).last_error == "its helper died"
+    assert 0 < (lane.due_s() or 0) < 5
+    lane.patience.urge()
+    lane()
+    assert state(run).pending == 0

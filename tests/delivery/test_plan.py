@@ -157,3 +157,8 @@ def test_a_text_larger_than_a_call_still_goes() -> None:
 
 def test_no_rows_make_no_batch() -> None:
     assert planned([]) == []
+
+
+def test_a_line_of_a_history_is_never_parted() -> None:
+    row = Row(1, Kind.METRIC, 0, step=0, values={f"m{n}": float(n) for n in range(50)})
+    assert [batch.rows for batch in batches([row], Limits(metrics=8, lines=True))] == [(row,)]

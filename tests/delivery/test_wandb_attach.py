@@ -188,3 +188,21 @@ def test_one_run_is_attached_to_at_mlflow_and_wandb(
         assert values(server, "f1") == [0.5]
         assert [point.value for point in client.get_metric_history(theirs, "f1")] == [0.5]
         assert client.get_run(theirs).info.status == "RUNNING"
+
+
+@pytest.mark.usefixtures("sdk")
+def test_two_that_attach_with_a_journal_each_lose_nothing_of_each_other(project: Path, server: WandbServer) -> None:
+    other = project.parent / "other"
+    other.mkdir()
+    owner = Owner(project, "shared")
+    try:
+        for number, place in enumerate((project, other)):
+            trk(place, "attach", "wandb:tester/digits/owned")
+            for value in range(4 - number):
+                trk(place, "log-metric", f"m{number}", str(value))
+            trk(place, "sync", "--strict", "--timeout", "60")
+        owner.end()
+    finally:
+        owner.close()
+    assert values(server, "m0") == [0, 1, 2, 3]
+    assert values(server, "m1") == [0, 1, 2]

@@ -84,6 +84,8 @@ class Hooks:
 
     confirm_within_s: float = 30.0
     keeps_modes: bool = True
+    replay_every: int = 1
+    """Of so many beginnings of a story one is replayed, where each costs a server many seconds."""
     restores: bool = True  # what was deleted there; where not, that is refused by a Conflict
 
     def make_backend(self) -> Backend:
