@@ -330,6 +330,38 @@ def test_a_planted_folder_of_sockets_gets_nothing_and_logging_goes_on(place: Pla
     assert not (place.project.parent / "elsewhere").exists() or not list((place.project.parent / "elsewhere").iterdir())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
+@pytest.mark.parametrize("opened", [False, True])
+def test_another_user_gets_nothing_of_a_daemon(place: Place, opened: bool) -> None:
+    place.done("start", "-q")
+    place.serving()
+    path = Path(lock.socket_path(place.folder))
+    assert place.status()["running"], "it listens"
+    place.runtime.chmod(0o755)
+    if opened:  # the folder keeps others out, and so does the daemon itself
+        path.parent.chmod(0o755)
+        path.chmod(0o666)
+    child = os.fork()
+    if child == 0:
+        os._exit(_as_nobody(str(path)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (1 if opened else 2)
+    path.parent.chmod(0o700)
+    place.done("end", "-q")
+
+
+def _as_nobody(path: str) -> int:
+    """0: the daemon speaks with another user; 1: it hangs up; 2: nobody gets as far as that."""
+    os.setgroups([])
+    os.setuid(65534)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.settimeout(20)
+        try:
+            other.connect(path)
+        except PermissionError:
+            return 2
+        return 0 if other.recv(1) else 1
+
+
 def test_what_is_no_message_is_not_answered_and_harms_nobody(place: Place) -> None:
     place.done("start", "-q")
     place.serving()
