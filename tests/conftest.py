@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("long"):
         for item in items:
             item.add_marker(pytest.mark.timeout(LONG_S), append=False)
+        return
+    for item in items:
+        if item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.skip(reason="one of many cases: --long has them all"))
 
 
 @pytest.fixture
@@ -71,6 +76,8 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     token = current.set(())
     yield
     current.reset(token)
+    if (mlflow := sys.modules.get("mlflow")) is not None:
+        mlflow.set_tracking_uri(None)  # what a test said to the process is said to no other
     for journal in list(db._opened):
         journal.close()
 

@@ -8,15 +8,23 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from trk.ids import new_run_id
 from trk.journal import write
 from trk.journal.db import Journal
 
 COMMAND = [sys.executable, "-m", "trk_cli"]
+
+
+def some(cases: Iterable[str], *often: str) -> list[Any]:
+    """Cases of a test: these are always tried, the others in long courses (`--long`)."""
+    return [case if case in often else pytest.param(case, marks=pytest.mark.long) for case in cases]
 
 
 @dataclass(frozen=True)

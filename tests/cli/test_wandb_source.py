@@ -42,7 +42,9 @@ def foreign(server: WandbServer, project: str) -> Any:
     """A run of another program's, ended, with its SDK's own settings."""
     import wandb
 
-    run = wandb.init(project=project, config={"lr": 0.1, "deep": {"on": True}}, tags=["baseline"], reinit="create_new")
+    settings = wandb.Settings(base_url=server.url, api_key=server.key, silent=True, console="off", x_disable_stats=True)
+    config = {"lr": 0.1, "deep": {"on": True}}
+    run = wandb.init(project=project, config=config, tags=["baseline"], reinit="create_new", settings=settings)
     for n in range(3):
         run.log({"loss": 1 / (n + 1), "val/f1": n / 2})
     run.summary["verdict"] = "good"

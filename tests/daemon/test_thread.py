@@ -367,7 +367,7 @@ LEFT: dict[str, tuple[str, int | None, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("delivery", ["thread", "daemon", "end"])
+@pytest.mark.parametrize("delivery", helpers.some(["thread", "daemon", "end"], "thread"))
 @pytest.mark.parametrize("way", LEFT)
 def test_whoever_leaves_without_an_end_has_delivered_all_the_same(place: Place, way: str, delivery: str) -> None:
     code, expected, status = LEFT[way]
@@ -396,7 +396,7 @@ def test_whoever_is_killed_has_lost_nothing(place: Place, way: str) -> None:
 
 
 @needs_mlflow
-@pytest.mark.parametrize("delivery", ["thread", "end", "daemon"])
+@pytest.mark.parametrize("delivery", helpers.some(["thread", "end", "daemon"], "thread"))
 @pytest.mark.parametrize("how", ["", "run.end(timeout=1)\n", "with run: run.log_metric('loss', 2)\n"])
 def test_a_server_that_never_answers_holds_nobody_longer_than_the_time_allowed(
     place: Place, delivery: str, how: str

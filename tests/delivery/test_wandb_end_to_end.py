@@ -134,7 +134,7 @@ def check_child(server: WandbServer, run_id: str) -> None:
 
 
 @pytest.mark.mlflow
-@pytest.mark.parametrize("daemon", ["auto", "off"])
+@pytest.mark.parametrize("daemon", helpers.some(["auto", "off"], "auto"))
 def test_one_script_arrives_the_same_at_mlflow_and_online(
     server: WandbServer, mlflow_server: MlflowServer, place: Place, tmp_path: Path, daemon: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -151,7 +151,7 @@ def test_one_script_arrives_the_same_at_mlflow_and_online(
     assert server.unknown() == []
 
 
-@pytest.mark.parametrize("daemon", ["auto", "off"])
+@pytest.mark.parametrize("daemon", helpers.some(["auto", "off"], "auto"))
 def test_offline_each_run_is_one_folder_that_wandb_sync_sends(
     server: WandbServer, place: Place, tmp_path: Path, daemon: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +225,7 @@ def test_several_runs_at_once_in_one_daemon_do_not_mix(server: WandbServer, plac
 # -- offline ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("daemon", ["auto", "off"])
+@pytest.mark.parametrize("daemon", helpers.some(["auto", "off"], "auto"))
 def test_sync_writes_an_open_offline_run_whole_and_the_end_writes_it_anew(
     server: WandbServer, place: Place, daemon: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,7 +169,7 @@ WORDS = {
 
 @pytest.mark.mlflow
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
-@pytest.mark.parametrize("fault", WORDS)
+@pytest.mark.parametrize("fault", helpers.some(WORDS, "down", "hangs", "wrong key"))
 def test_what_is_wrong_with_wandb_does_not_touch_mlflow_and_is_said(
     fault: str, server: WandbServer, spot: Place, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +214,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", helpers.some(FAULTS, "500", "lost", "silent death", "refused file"))
 def test_a_server_that_fails_gets_everything_once(
     fault: str, server: WandbServer, spot: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +266,7 @@ def test_a_server_restarted_during_delivery_gets_each_row_once(server: WandbServ
     assert_all_there(server, run.id)
 
 
-@pytest.mark.parametrize("endpoint", ["*", "file_stream", "graphql"])
+@pytest.mark.parametrize("endpoint", helpers.some(["*", "file_stream", "graphql"], "*"))
 def test_whoever_ends_a_run_leaves_in_time_though_wandb_hangs(
     endpoint: str, server: WandbServer, spot: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
