@@ -249,7 +249,7 @@ def _replace(path: str, content: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: no draft is left
         if os.path.exists(draft):
             os.remove(draft)
         raise

@@ -99,7 +99,7 @@ class ExperimentTracker:
             try:
                 with _set_up():
                     _backends.begin(self, begun, self._failed("start_run"))
-            except BaseException:
+            except BaseException:  # also Ctrl-C: what was begun is ended
                 self._close(begun, "FAILED")
                 raise
             self._runs = tuple(begun)

@@ -31,7 +31,7 @@ def load(name: str) -> type[Backend]:
     for point in entry_points(group=GROUP, name=name):
         try:
             loaded: type[Backend] = point.load()
-        except Exception as error:
+        except Exception as error:  # a plugin's module may raise anything
             raise BackendNeedsUser(f"backend {name} ({point.value}) can't be loaded: {error}") from error
         return loaded
     raise BackendNeedsUser(f"no backend {name!r} is installed here")

@@ -168,6 +168,7 @@ def _save(run: WandbRun, path: str, local: str) -> tuple[str, tuple[int, str]]:
 
 
 def _known_by(file: Path) -> tuple[int, str]:
+    """A file's size, and its MD5 in base64, as W&B tells it."""
     digest = md5(usedforsecurity=False)
     with file.open("rb") as opened:
         while part := opened.read(1 << 20):

@@ -124,7 +124,7 @@ def _unhook(setup: Any) -> None:
 def _at_exit(setup: Any) -> None:
     ours = [run.sdk for run in _open.values()]
     if any(run not in ours for run in setup._active_runs):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # the program is ending: nobody could do anything about it
             sys.modules["wandb"].teardown()
 
 
@@ -138,7 +138,7 @@ def _bury(born: int) -> None:
         _open.clear()
         _hush()
         for _ in range(2):  # the first may raise what the dead connection raises, and leave the rest to the second
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # the SDK is dead, and says so in its own ways
                 sys.modules["wandb"].teardown()
 
 

@@ -115,7 +115,8 @@ class State:
         if there is None or known_by is None:
             return there is not None
         size, digest = known_by
-        return there[1] == digest if there[1] else there[0] == size
+        told = there[1]
+        return told == digest if told is not None and len(told) == len(digest) else there[0] == size
 
 
 def same(there: Any, value: Any) -> bool:

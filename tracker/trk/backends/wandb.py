@@ -89,7 +89,7 @@ class WandbBackend:
         """Hand rows over to the SDK."""
         if rows[0].kind is Kind.DELETE:
             self._delete(run)
-            self._ended[run.run_id] = rows[0].n
+            self._ended[run.run_id] = self._whole[run.run_id] = rows[0].n
             return
         found = self._running(run)
         if found.ending is not None and not self._offline:
@@ -216,8 +216,8 @@ class WandbBackend:
         sdk.opened(known)
         try:
             self._prepare(known)
-        except BaseException:
-            self._drop(known)  # half prepared it would double lines, and take tags away
+        except BaseException:  # also Ctrl-C: half prepared it would double lines, and take tags away
+            self._drop(known)
             raise
         self._runs[spec.run_id] = known
         return known

@@ -39,7 +39,7 @@ class Staging:
         except OSError as error:
             self.__exit__(None, None, None)
             raise self.refused(error) from None
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the folder is taken away again
             self.__exit__(None, None, None)
             raise
         return self

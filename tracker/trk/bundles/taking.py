@@ -114,7 +114,7 @@ def _import(
             resolved = config.resolve(folder, **given)
             with Staging(folder) as staging:
                 done = _Taking(bundle, staging, folder, resolved, attached, progress).take()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the folder is taken away again
             if made:
                 session.unmake_folder(folder)
             raise

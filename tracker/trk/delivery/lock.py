@@ -63,7 +63,7 @@ class _File:
         except BlockingIOError:
             _close(file)
             return False
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the file is not left open
             _close(file)
             raise
         self._file, self._process = file, os.getpid()

@@ -319,7 +319,7 @@ class settled:  # noqa: N801 - used as a statement, around the transaction: `wit
     def __enter__(self) -> None:
         try:
             settle(self._journal, self._hashes)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: nothing is held any more
             holds.drop(folder(self._journal))
             raise
 

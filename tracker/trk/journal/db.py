@@ -160,7 +160,7 @@ def _connected(path: str) -> Connection:
             _make_current(connection, version, path)
         # Every acknowledged row survives the death of any process; the log is fsynced at checkpoints.
         connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
+    except BaseException:  # also Ctrl-C: the connection is not left open
         connection.close()
         raise
     return connection

@@ -37,7 +37,7 @@ class ReadOnly(Journal):
             connection = _connected(self.path)
             try:
                 _check_version(connection, self.path)
-            except BaseException:
+            except BaseException:  # also Ctrl-C: the connection is not left open
                 connection.close()
                 raise
             self._connection = connection

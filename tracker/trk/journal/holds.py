@@ -44,7 +44,7 @@ class Gate:
                 self._wait()
             else:
                 self._share()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the file is not left open
             os.close(self._file)
             raise
 

@@ -146,7 +146,7 @@ def migrate(connection: Connection, found: int) -> None:
                 for statement in MIGRATIONS[number].split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no half of a migration stays
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
