@@ -7,7 +7,7 @@ the same order, and no two become one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from trk import rules
 from trk.errors import UsageError
@@ -84,6 +84,17 @@ def text(value: str) -> str:
         return rules.check_text(value, "text")
     except UsageError:
         return value.replace("\0", "�").encode(errors="replace").decode()[: rules.MAX_TEXT]
+
+
+def check_param(name: str) -> str:
+    """A param's name. Raises UsageError."""
+    return rules.check_name(name, "param name")
+
+
+def texts(values: Mapping[str, str], check: Callable[[str], str]) -> dict[str, str]:
+    """Params or tags under the names that they have here."""
+    names = Names(check)
+    return {names.of(str(key)): text(str(value)) for key, value in values.items()}
 
 
 def title(given: str, otherwise: str) -> str:

@@ -6,7 +6,8 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class RunIntake:
         self._finished = finished
         self._names = naming.Names(rules.check_metric_name)
         self._writes = not intake.dry_run
+        self._described = False
         self._is_open = record is None or record.status is Status.RUNNING
         self._points = 0
         self._changed = 0
@@ -58,7 +60,7 @@ class RunIntake:
         self._waiting: list[bulk.Line] = []
         self._last_ms = head.start_ms or 0
         self._n = 0
-        self._here = None  # the points that are here, as far as they were not met yet
+        self._here: Iterator[bulk.Point] | None = None  # the points that are here, as far as they were not met yet
         self._left: Counter[tuple[str, int, int, float | None]] | None = None
         if intake.journal is not None and (record is not None or self._writes):
             self._n = bulk.last_row(intake.journal, run_id)
@@ -140,6 +142,15 @@ class RunIntake:
 
     # ---- its end
 
+    def describe(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Params and tags that the source told after the run was begun."""
+        self._head = replace(
+            self._head,
+            params={**self._head.params, **naming.texts(params, naming.check_param)},
+            tags={**self._head.tags, **naming.texts(tags, rules.check_tag_name)},
+        )
+        self._described = True
+
     def end(self, end: End) -> None:
         """What else the run has, and how it stands at its source."""
         self.flush()
@@ -169,7 +180,12 @@ class RunIntake:
     def _status(self, end: End) -> Status:
         end_ms = end.end_ms if end.end_ms is not None and 0 <= end.end_ms < rules.MAX_TIME_MS else self._last_ms
         record = self._record
-        if record is not None and end.status is not Status.RUNNING and not self._is_open and record.end_time is not None:
+        if (
+            record is not None
+            and end.status is not Status.RUNNING
+            and not self._is_open
+            and record.end_time is not None
+        ):
             same_end = end.end_ms is None or round(record.end_time.timestamp() * 1000) == end_ms
             if record.status is end.status and same_end:
                 return end.status
@@ -183,15 +199,17 @@ class RunIntake:
 
     def _texts(self) -> None:
         """Params and tags that are new, or others, since the run was taken."""
-        tags = dict(self._head.tags) if self._record is not None else {}
+        is_told = self._record is not None or self._described
+        tags = dict(self._head.tags) if is_told else {}
         if self._names.changed:
             told = json.dumps(self._names.changed, ensure_ascii=False)
             if len(told) <= LONGEST_RENAMED:
                 tags[RENAMED] = told
         record = self._record
-        here = dict(record.tags) if record is not None else {}
+        here = record.tags if record is not None else {}
+        known = record.params if record is not None else {}
         tags = {key: value for key, value in tags.items() if here.get(key) != value}
-        params = {k: v for k, v in self._head.params.items() if record is not None and record.params.get(k) != v}
+        params = {key: value for key, value in self._head.params.items() if is_told and known.get(key) != value}
         if record is not None:
             self._changed += len(tags) + len(params)
         journal = self._intake.journal

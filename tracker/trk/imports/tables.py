@@ -79,17 +79,19 @@ def import_csv(
         "backends": backends, "mlflow_uri": mlflow_uri, "wandb_project": wandb_project, "wandb_entity": wandb_entity,
         "wandb_group": wandb_group, "experiment": experiment,
     }  # fmt: skip
-    path = os.path.realpath(os.fspath(file))  # noqa: PTH118 - text, as it may be no UTF-8
-    if not os.path.lexists(path):  # noqa: PTH110
+    path = os.path.realpath(os.fspath(file))
+    if not os.path.lexists(path):
         raise NotFound(f"{shown(os.fspath(file))} is not there")
     if name is not None:
         rules.check_title(name, "run name")
     listed = params.split(",") if isinstance(params, str) else params
     wanted = _Columns(step, time, run_column, tuple(column for column in listed if column))
-    with os.fdopen(blobs.open_regular(path), encoding="utf-8-sig", errors="replace", newline="") as stream:
-        with Intake("csv", given, dry_run=dry_run, progress=progress) as intake:
-            _Reading(intake, stream, path, wanted, name).read()
-            return intake.report()
+    with (
+        os.fdopen(blobs.open_regular(path), encoding="utf-8-sig", errors="replace", newline="") as stream,
+        Intake("csv", given, dry_run=dry_run, progress=progress) as intake,
+    ):
+        _Reading(intake, stream, path, wanted, name).read()
+        return intake.report()
 
 
 @dataclass(slots=True)
@@ -123,7 +125,7 @@ class _Reading:
                 if self._bad <= TOLD:
                     self._intake.skip(f"line {number}, which is no line of metrics")
             if number % TELL_EVERY == 0:
-                self._intake.at(min(self._stream.buffer.tell(), size), size)  # type: ignore[attr-defined]  # TextIOWrapper
+                self._intake.at(min(self._stream.buffer.tell(), size), size)
         self._intake.skip("more lines that are no lines of metrics", max(self._bad - TOLD, 0))
         if not self._runs:
             raise UsageError(f"{shown(self._path)} has no metrics", hint="trk help import")
@@ -244,7 +246,9 @@ def _delimiter(head: str, path: str) -> str:
     return max(",;\t", key=head.count) if head else ","
 
 
-def _found(wanted: _Columns, columns: Sequence[str] | Mapping[str, Any], path: str, some_missing: bool = False) -> _Columns:
+def _found(
+    wanted: _Columns, columns: Sequence[str] | Mapping[str, Any], path: str, some_missing: bool = False
+) -> _Columns:
     """Which of these columns is what. Raises UsageError for one that was asked for and is not there."""
     named = (wanted.step, wanted.time, wanted.run, *wanted.params)
     missing = [name for name in named if name is not None and name not in columns]

@@ -77,7 +77,9 @@ class Intake:
         try:
             self.resolved = config.resolve(self.folder, **self._given)
             self.journal = session.existing_journal(self.folder) if self.folder is not None else None
-            self._ids = {run_id[-naming.SUFFIX :]: run_id for run_id in bulk.run_ids(self.journal)} if self.journal else {}
+            self._ids = (
+                {run_id[-naming.SUFFIX :]: run_id for run_id in bulk.run_ids(self.journal)} if self.journal else {}
+            )
         except BaseException:  # also Ctrl-C: the folder is taken away again
             self.__exit__(None, None, None)
             raise
@@ -88,7 +90,7 @@ class Intake:
     ) -> None:
         unused = self._made and self.journal is None and self.folder is not None
         if unused:
-            os.unlink(_lock_file(str(self.folder)))  # noqa: PTH108 - as the folder's other files
+            os.unlink(_lock_file(str(self.folder)))
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -252,21 +254,15 @@ def _judged(head: Head) -> Head:
         experiment=naming.title(head.experiment, config.DEFAULT_EXPERIMENT),
         start_ms=start,
         description=naming.text(head.description) if head.description else None,
-        params=texts(head.params, lambda name: rules.check_name(name, "param name")),
-        tags=texts(head.tags, rules.check_tag_name),
+        params=naming.texts(head.params, naming.check_param),
+        tags=naming.texts(head.tags, rules.check_tag_name),
         origin=naming.text(head.origin),
         place=naming.text(head.place),
     )
 
 
-def texts(values: Mapping[str, str], check: Callable[[str], str]) -> dict[str, str]:
-    """Params or tags under the names that they have here."""
-    names = naming.Names(check)
-    return {names.of(str(key)): naming.text(str(value)) for key, value in values.items()}
-
-
 def _lock_file(folder: str) -> str:
-    return os.path.join(folder, "import.lock")  # noqa: PTH118 - as the folder's other files
+    return os.path.join(folder, "import.lock")
 
 
 def _locked(folder: str) -> int:

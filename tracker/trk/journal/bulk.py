@@ -40,7 +40,7 @@ def append(journal: Journal, run_id: str, lines: Sequence[Line], after: int) -> 
         if rows.n != after:
             raise Conflict(f"somebody else logs into run {run_id} at the same time", hint="the same command again")
         fold: dict[str, _Live] = {}
-        entries = []
+        entries: list[tuple[object, ...]] = []
         n = after
         for time_ms, step, values in lines:
             n += 1
