@@ -155,7 +155,7 @@ class _Source:
             run_id=record.run_id if ours else None,
             description=record.description,
             parent=self._parent(record),
-            params=dict(_flat_params(params)),
+            params=params,
             tags=tags,
         )
 
@@ -225,22 +225,6 @@ def _parsed(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     return value if isinstance(value, (list, dict, bool)) or value is None else text
-
-
-def _flat_params(params: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The config's texts; what is an object in it becomes a param for each of its entries."""
-    for key, text in params.items():
-        value: Any = None
-        if text.startswith("{"):
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
-                value = None
-        if isinstance(value, dict) and value:
-            inner = {f"{key}.{name}": texts.text_of(one) for name, one in value.items()}
-            yield from _flat_params(inner)
-        else:
-            yield key, text
 
 
 def _ms(moment: Any) -> int | None:
