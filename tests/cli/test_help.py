@@ -22,7 +22,7 @@ FIRST = {
     "start": "trk detach -q",
     "resume": "trk detach -q",
     "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
-    "import": "trk export --bundle runs.trk -q",
+    "import": "printf 'epoch,loss\\n1,0.5\\n' > losses.csv",
     "artifacts": "trk log-artifact model.pkl --name classifier --type model -q",
 }
 LOG_VERBS = {verb for verb in tokens.VERBS if verb.startswith(("log-", "set-", "delete-t", "define-"))}  # as one there

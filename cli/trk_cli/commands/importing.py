@@ -28,43 +28,58 @@ _KINDS: dict[str, tuple[frozenset[str], str]] = {
 _BUNDLE = frozenset({"--attached"})
 
 
+Uri = Annotated[str | None, typer.Option("--uri", metavar="URI", help="Where MLflow's or W&B's runs are.")]
+Experiment = Annotated[
+    str | None, typer.Option("-e", "--experiment", metavar="NAME", help="MLflow's to read; of files, where to.")
+]
+Artifacts = Annotated[bool, typer.Option("--artifacts", help="Take the files of the runs along.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The run's; left out: the file's.")]
+Step = Annotated[str | None, typer.Option("--step", metavar="COLUMN", help="The column with the step.")]
+Time = Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="The column with the time.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", metavar="COLUMNS", help="Columns that are params. Again or a,b.")
+]
+RunColumn = Annotated[
+    str | None, typer.Option("--run-column", metavar="COLUMN", help="The column that tells runs apart.")
+]
+Backends = Annotated[
+    list[str] | None,
+    typer.Option("-b", "--backend", metavar="NAME", help="Where to deliver to; none: nowhere. May be given again."),
+]
+MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server to deliver to.")]
+Attached = Annotated[
+    bool, typer.Option("--attached", help="Of a bundle: other programs' runs, too; it goes into those.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and take nothing.")]
+
+
 def import_(
-    words: Annotated[
-        list[str],
+    kind: Annotated[
+        str,
         typer.Argument(
-            metavar="FILE | mlflow [RUN] | wandb ENTITY/PROJECT[/ID] | tensorboard LOGDIR | csv FILE",
-            help="A bundle of trk export (- is standard input), or what to read and where.",
+            metavar="FILE", help="A bundle (- is standard input); or mlflow, wandb, tensorboard, csv, and then:"
         ),
     ],
-    uri: Annotated[str | None, typer.Option("--uri", metavar="URI", help="Where MLflow's or W&B's runs are.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option("-e", "--experiment", metavar="NAME", help="MLflow's to read; of files, where to.")
-    ] = None,
-    filter: options.Filter = None,  # noqa: A002 - the flag's name
-    artifacts: Annotated[bool, typer.Option("--artifacts", help="Take the files of the runs along.")] = False,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The run's; left out: the file's.")] = None,
-    step: Annotated[str | None, typer.Option("--step", metavar="COLUMN", help="The column with the step.")] = None,
-    time: Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="The column with the time.")] = None,
-    param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="COLUMNS", help="Columns that are params. Again or a,b.")
-    ] = None,
-    run_column: Annotated[
-        str | None, typer.Option("--run-column", metavar="COLUMN", help="The column that tells runs apart.")
-    ] = None,
-    backend: Annotated[
+    what: Annotated[
         list[str] | None,
-        typer.Option("-b", "--backend", metavar="NAME", help="Where to deliver to; none: nowhere. May be given again."),
+        typer.Argument(metavar="WHAT", help="Runs at MLflow, ENTITY/PROJECT[/ID], a log folder, a CSV or JSONL file."),
     ] = None,
-    mlflow_uri: Annotated[
-        str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server to deliver to.")
-    ] = None,
+    uri: Uri = None,
+    experiment: Experiment = None,
+    filter: options.Filter = None,  # noqa: A002 - the flag's name
+    artifacts: Artifacts = False,
+    name: Name = None,
+    step: Step = None,
+    time: Time = None,
+    param: Params = None,
+    run_column: RunColumn = None,
+    backend: Backends = None,
+    mlflow_uri: MlflowUri = None,
     wandb_project: options.WandbProject = None,
     wandb_entity: options.WandbEntity = None,
     wandb_group: options.WandbGroup = None,
-    attached: Annotated[
-        bool, typer.Option("--attached", help="Of a bundle: other programs' runs, too; it goes into those.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and take nothing.")] = False,
+    attached: Attached = False,
+    dry_run: DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -75,7 +90,6 @@ def import_(
 
     Example: trk import csv losses.csv --step epoch --name baseline
     """
-    kind = words[0]
     flags = {
         "--uri": uri, "--experiment": experiment, "--filter": filter, "--artifacts": artifacts, "--name": name,
         "--step": step, "--time": time, "--param": param, "--run-column": run_column, "--attached": attached,
@@ -87,17 +101,21 @@ def import_(
         "wandb_group": wandb_group,
     }  # fmt: skip
     if kind not in _KINDS:
-        if len(words) > 1:
+        if what:
             raise UsageError("import takes one bundle at a time", hint="trk import --help")
         carry.take_bundle(kind, backend=backend, attached=attached, json=json, quiet=quiet, **places)
         return
-    called = _reader(kind, words[1:], flags)
+    called = _reader(kind, what or (), flags)
     with progress.parts(quiet, "importing", _KINDS[kind][1]) as report:
         done = called(backends=backend or None, dry_run=dry_run, progress=report, **places)
+    _show(done, json=json, quiet=quiet)
+
+
+def _show(done: ImportReport, *, json: bool, quiet: bool) -> None:
     _tell(done, quiet)
     if json:
         output.show(Text("", data=asdict(done)), options.JSON)
-    elif not dry_run:
+    elif not done.dry_run:
         output.emit("".join(f"{one.run_id}\n" for one in done.runs))
 
 
@@ -174,7 +192,7 @@ def _tell_left(done: ImportReport, quiet: bool) -> None:
     if len(done.left_out) > MOST_TOLD:
         output.warn(f"{count(len(done.left_out) - MOST_TOLD, 'more run')} left out (--json)", quiet=quiet)
     for reason, times in done.skipped.items():
-        output.talk(f"left: {times:,} {reason}", quiet=quiet)
+        output.talk(f"left: {reason}" if reason.startswith("line ") else f"left: {times:,} {reason}", quiet=quiet)
     for before, name in list(done.renamed.items())[:MOST_TOLD]:
         output.talk(f"{before!r} is {name!r} here", quiet=quiet)
     if len(done.renamed) > MOST_TOLD:

@@ -113,7 +113,7 @@ class _Reading:
         self._name = name
         self._runs: dict[str, _One] = {}
         self._bad = 0
-        self._columns = wanted
+        self._columns, self._special = wanted, wanted.special
         self._is_json = Path(path).suffix.lower() in JSON_ENDS
 
     def read(self) -> None:
@@ -144,7 +144,7 @@ class _Reading:
             raise UsageError(f"{shown(self._path)} has two columns of one name", hint="name each column otherwise")
         if not any(columns):
             raise UsageError(f"{shown(self._path)} is empty, or begins with an empty line")
-        self._columns = _found(self._wanted, columns, self._path)
+        self._settle(_found(self._wanted, columns, self._path))
         width = len(columns)
         while True:
             try:
@@ -168,9 +168,12 @@ class _Reading:
             except (ValueError, RecursionError):
                 flat = None
             if is_first and flat is not None:
-                self._columns = _found(self._wanted, flat, self._path, some_missing=True)
+                self._settle(_found(self._wanted, flat, self._path, some_missing=True))
                 is_first = False
             yield flat
+
+    def _settle(self, columns: _Columns) -> None:
+        self._columns, self._special = columns, columns.special
 
     def _take(self, row: Mapping[str, Any]) -> bool:
         """One row; whether it was one."""
@@ -210,7 +213,7 @@ class _Reading:
             value = _number(text)
             return None if not key or value is None else {str(key): value}
         values = {}
-        special = columns.special
+        special = self._special
         for key, text in row.items():
             if key in special or text is None or text == "" or not key:
                 continue
