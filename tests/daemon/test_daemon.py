@@ -235,6 +235,15 @@ def test_a_signal_ends_it_as_it_should_end(place: Place) -> None:
     assert "leaving" in place.done("daemon", "logs")
 
 
+def test_another_signal_has_it_write_down_where_its_threads_are(place: Place) -> None:
+    place.done("start", "-q")
+    pid = place.serving()
+    helpers.until(lambda: "serving" in place.done("daemon", "logs"))
+    os.kill(pid, signal.SIGUSR1)
+    helpers.until(lambda: "in rest" in place.done("daemon", "logs"))
+    assert place.status()["pid"] == pid
+
+
 def test_settings_that_say_off_are_heard_by_log_commands(place: Place) -> None:
     place.done("start", "-q")
     place.done("daemon", "stop")
