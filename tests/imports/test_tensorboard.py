@@ -81,9 +81,11 @@ def test_each_folder_is_a_run_with_all_that_can_be_taken(project: Path) -> None:
         (NOON + 2, -1, [old("loss (train)", math.inf), new("note", [b"all\nwell"], "text", "text")]),
         (NOON + 3, 3, [new("h", [1.0, 2.0], "histograms")]),
     )
+    write(project / "logs/odd", (math.nan, 1, [old("loss", 0.5)]), (NOON, 1, [old("loss", 0.25)]))
     write(project / "logs/b", (NOON + 9, 5, hparams(lr=0.5, layers=3.0, opt="adam", on=True)))
     done = trk.import_tensorboard(project / "logs", experiment="digits")
-    first, second = done.runs
+    first, second, odd = done.runs
+    assert len(points(odd.run_id)) == 1
     assert (first.name, second.name, first.status, second.status) == (
         "a/x", "b", Status.FINISHED, Status.FAILED,
     )  # fmt: skip
@@ -96,7 +98,7 @@ def test_each_folder_is_a_run_with_all_that_can_be_taken(project: Path) -> None:
     assert trk.get_run(second.run_id, source="local").params == {
         "lr": "0.5", "layers": "3", "opt": "adam", "on": "True",
     }  # fmt: skip
-    assert done.skipped == {"histograms": 1}
+    assert done.skipped == {"histograms": 1, "points with a time outside the years 1970 to 2099": 1}
     assert done.renamed == {"loss (train)": "loss _train_"}
 
 

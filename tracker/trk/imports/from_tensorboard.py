@@ -115,7 +115,7 @@ class _Folder:
         self._look(first)
         start = self._intake.started(origin, self._place)
         if start is None:
-            start = round(first.wall_time * 1000)
+            start = _ms(first.wall_time)
         experiment = str(self._intake.resolved.get("experiment") or config.DEFAULT_EXPERIMENT)
         run = self._intake.begin(Head(origin, self._place, self._name, experiment, start))
         if run is None:
@@ -146,7 +146,7 @@ class _Folder:
 
     def _points(self, event: Any, run: RunIntake) -> None:
         values: dict[str, float] = {}
-        time_ms = round(event.wall_time * 1000) if abs(event.wall_time) < 1e15 else -1
+        time_ms = _ms(event.wall_time)
         for value in event.summary.value:
             if value.metadata.plugin_data.plugin_name != SCALARS:
                 continue
@@ -187,6 +187,11 @@ class _Folder:
                 self._met.params[key] = _param(one)
         elif kind == "session_end_info" and data.session_end_info.status == api_pb2.STATUS_FAILURE:
             self._met.status = Status.FAILED
+
+
+def _ms(wall_s: float) -> int:
+    """Seconds as milliseconds; -1, which is no time, for what is none."""
+    return round(wall_s * 1000) if 0 <= wall_s < 1e11 else -1
 
 
 def _param(value: Any) -> str:

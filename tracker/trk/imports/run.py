@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PAGE = 5000  # lines per transaction
 RENAMED = f"{naming.TAG}names"  # the tag with the names that were changed
 LONGEST_RENAMED = 100_000  # characters of it
+FETCHED = "import-"  # what the names of folders begin with into which files are fetched
 BAD_TIME = "points with a time outside the years 1970 to 2099"
 BAD_STEP = "points with a step beyond 64 bits"
 LEFT_FILES = "files (--artifacts takes them)"
@@ -189,12 +190,11 @@ class RunIntake:
             same_end = end.end_ms is None or round(record.end_time.timestamp() * 1000) == end_ms
             if record.status is end.status and same_end:
                 return end.status
-        if not self._writes or self._intake.journal is None:
-            return end.status
+        if not self._writes or self._intake.journal is None or end.status is Status.RUNNING:
+            return end.status  # one that was ended here stays so until something new comes
         self._reopen()
-        if end.status is not Status.RUNNING:
-            write.set_status(self._intake.journal, self.run_id, str(end.status), end_ms)
-            self._is_open = False
+        write.set_status(self._intake.journal, self.run_id, str(end.status), end_ms)
+        self._is_open = False
         return end.status
 
     def _texts(self) -> None:
@@ -268,7 +268,7 @@ class RunIntake:
     def _keep(self, file: File, here: tuple[int | None, str | None] | None) -> None:
         journal = self._intake.journal
         assert journal is not None
-        with tempfile.TemporaryDirectory(prefix="trk-", dir=Path(journal.path).parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=FETCHED, dir=Path(journal.path).parent) as folder:
             name = str(Path(folder) / "file")
             file.fetch(name)
             sha256, size = blobs.keep_file(journal, name)

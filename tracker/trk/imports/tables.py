@@ -25,6 +25,7 @@ STEPS, TIMES, RUNS = ("step", "_step"), ("time", "timestamp", "_timestamp"), ("r
 JSON_ENDS = (".jsonl", ".ndjson", ".json")
 DEEPEST = 20  # levels of an object in a line
 TOLD = 5  # numbers of bad lines that are told
+LONGEST_LINE = 1 << 24  # characters
 TELL_EVERY = 5000  # lines
 _SPELT = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 
@@ -137,7 +138,7 @@ class _Reading:
     # ---- lines
 
     def _rows(self) -> Iterator[Mapping[str, Any] | None]:
-        head = self._stream.readline(1 << 20)
+        head = self._stream.readline(LONGEST_LINE)
         reader = csv.reader(_chained(head, self._stream), delimiter=_delimiter(head, self._path))
         columns = [column.strip() for column in next(reader, [])]
         if len(set(columns)) != len(columns):
@@ -159,7 +160,7 @@ class _Reading:
 
     def _objects(self) -> Iterator[Mapping[str, Any] | None]:
         is_first = True
-        for line in self._stream:
+        for line in _pieces(self._stream):
             if not line.strip():
                 continue
             try:
@@ -240,7 +241,12 @@ class _Reading:
 
 def _chained(head: str, stream: TextIO) -> Iterator[str]:
     yield head
-    yield from stream
+    yield from _pieces(stream)
+
+
+def _pieces(stream: TextIO) -> Iterator[str]:
+    """The lines of a file; one that is longer than any memory should hold comes in pieces, which are no lines."""
+    return iter(lambda: stream.readline(LONGEST_LINE), "")
 
 
 def _delimiter(head: str, path: str) -> str:

@@ -8,7 +8,9 @@ has grown at the source grows here. Names and values that trk's rules refuse are
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -19,7 +21,7 @@ from trk.daemon import credentials
 from trk.errors import Conflict, JournalError, UsageError
 from trk.imports import naming
 from trk.imports.records import Head, ImportReport, NotTaken, Progress, TakenRun
-from trk.imports.run import RunIntake
+from trk.imports.run import FETCHED, RunIntake
 from trk.journal import bulk, carry, cursors, lifecycle, read, write
 from trk.journal.db import Journal
 
@@ -74,6 +76,8 @@ class Intake:
         else:
             self.folder, self._made = session.make_folder()
             self._lock = _locked(self.folder)
+            for left in glob.glob(os.path.join(glob.escape(self.folder), f"{FETCHED}*")):  # by one that was killed
+                shutil.rmtree(left, ignore_errors=True)
         try:
             self.resolved = config.resolve(self.folder, **self._given)
             self.journal = session.existing_journal(self.folder) if self.folder is not None else None
