@@ -54,9 +54,8 @@ def table(caption: str, head: Sequence[Child], rows: Sequence[Sequence[Markup]],
     """A table in a frame of its own that scrolls; `head` are texts or whole cells, `rows` are of whole cells."""
     cells = [cell if isinstance(cell, Markup) else tag("th", cell, scope="col") for cell in head]
     body = [tag("tr", *row) for row in rows]
-    drawn = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", *cells)), tag("tbody", *body), class_=class_
-    )  # fmt: skip
+    heading = tag("caption", tag("span", caption))
+    drawn = tag("table", heading, tag("thead", tag("tr", *cells)), tag("tbody", *body), class_=class_)
     return tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 

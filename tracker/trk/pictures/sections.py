@@ -84,6 +84,7 @@ def _leaderboard(found: Findings, numbers: Mapping[str, int], names: Mapping[str
         *(_sortable(title, first, class_="n") for title, first, _ in columns),
         _sortable("started", "descending"),
         _sortable("duration", "ascending", class_="n"),
+        tag("th", "run id", scope="col"),
     ]
     rows = [_row(found, run, numbers, names, [value for *_, value in columns]) for run in found.runs]
     if found.metric is not None and found.best:
@@ -125,12 +126,12 @@ def _row(
     started = "" if run.start_time is None else str(run.start_time.timestamp())
     return [
         tag("td", swatch(number), " ", str(number), class_=f"n {style_of(number)}", data_v=str(number)),
-        tag("th", names[run.run_id], mark, tag("br"), tag("span", run.run_id, class_="id"), scope="row",
-            class_="stick"),
+        tag("th", names[run.run_id], " " if mark else None, mark, scope="row", class_="stick"),
         tag("td", str(run.status)),
         *(_number(value(run)) for value in values),
         tag("td", moment(run.start_time), data_v=started),
         tag("td", duration(run.duration_s), class_="n", data_v=_sort_value(run.duration_s)),
+        tag("td", tag("span", run.run_id, class_="id")),
     ]  # fmt: skip
 
 
