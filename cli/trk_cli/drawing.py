@@ -68,7 +68,7 @@ def _dots(
 def _placed(curve: Curve, axes: tuple[Axis, Axis], dots: int) -> list[Point]:
     """The curve's points within a square of 1, its upper and right edges left free as the canvas needs them."""
     across, up = axes
-    few = thinned([(x, y) for x, y in curve.points if across.takes(x)], dots, across.place)
+    few = thinned([(x, y) for x, y in curve.points if across.takes(x)], dots, across.placing())
     gap = float("nan")
     return [(across.place(x) * 0.9999, up.place(y) * 0.9999 if up.takes(y) else gap) for x, y in few]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, floor, log10
@@ -41,11 +41,16 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Where a value lies, from 0 (`low`) to 1 (`high`)."""
-        low, high, value = (self._line(number) for number in (self.low, self.high, value))
-        return (value / 2 - low / 2) / (high / 2 - low / 2)  # halves: the span of two numbers may be no number
+        return self.placing()(value)
 
-    def _line(self, value: float) -> float:
-        return log10(value) if self.log else value
+    def placing(self) -> Callable[[float], float]:
+        """`place`, for many values."""
+        # In halves: the span of two numbers may be no number.
+        if self.log:
+            low, half = log10(self.low), log10(self.high) / 2 - log10(self.low) / 2
+            return lambda value: (log10(value) - low) / half / 2
+        first, half = self.low / 2, self.high / 2 - self.low / 2
+        return lambda value: (value / 2 - first) / half
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """About so many values within the axis that people like to read, each with its text."""

@@ -80,7 +80,7 @@ def _draw(axes: Any, chart: Chart, numbers: dict[str, int]) -> None:
 
 
 def _drawn(points: Sequence[Point], across: Axis, up: Axis) -> tuple[list[float], list[float]]:
-    few = thinned([(x, y) for x, y in points if across.takes(x)], 1_000, across.place)
+    few = thinned([(x, y) for x, y in points if across.takes(x)], 1_000, across.placing())
     return [x for x, _ in few], [y if up.takes(y) else nan for _, y in few]
 
 

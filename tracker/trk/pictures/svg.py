@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import ceil, nan
 
 from trk.pictures.axes import Axis, chart_axes
 from trk.pictures.curves import Chart, Curve, Point, segments, thinned
@@ -61,7 +61,7 @@ def line_chart(chart: Chart, numbers: Mapping[str, int], size: Size, ident: str)
         tag("title", f"{chart.metric} by {_across(chart)}", id=f"{ident}-t"),
         tag("desc", description(chart), id=f"{ident}-d"),
         *frame.grid(),
-        tag("g", *lines, class_="lines"),
+        tag("g", *lines, class_="lines many" if len(chart.curves) > 10 else "lines"),
         *frame.numbers(ends),
         class_="chart", viewBox=f"0 0 {size.width} {size.height}", role="img", tabindex=0,
         aria_labelledby=f"{ident}-t {ident}-d", **frame.data(chart),
@@ -97,8 +97,12 @@ class _Frame:
     def placed(self, points: Sequence[Point]) -> list[Point]:
         """Points as places, thinned; NaN where there is a gap."""
         known = [(x, y) for x, y in points if self.across.takes(x)]
-        few = thinned(known, self.size.buckets, self.across.place)
-        return [self.place(x, y) if self.up.takes(y) else (nan, nan) for x, y in few]
+        across, up = self.across.placing(), self.up.placing()
+        few = thinned(known, self.size.buckets, across)
+        width, height = self.size.inner
+        return [
+            (_LEFT + across(x) * width, _TOP + (1 - up(y)) * height) if self.up.takes(y) else (nan, nan) for x, y in few
+        ]
 
     def path(self, points: Sequence[Point], class_: str) -> Markup:
         return self.drawn(self.placed(points), class_)
@@ -141,18 +145,21 @@ class _Frame:
 
 def end_numbers(ends: Sequence[tuple[float, float, int]], top: float, bottom: float) -> list[Markup]:
     """(x, y, number) as texts at the ends of lines, none over another; those without room are left out."""
-    found: list[Markup] = []
-    free = bottom  # what lies below this is taken
-    floor = [bottom - _LETTER * at for at in range(len(ends))]
-    crowded = len(ends) * _LETTER > bottom - top
-    for least, (x, y, number) in zip(floor, sorted(ends, key=lambda end: -end[1]), strict=True):
-        at = y if crowded else min(y, free, least)
-        if at > free:
-            continue  # the list of runs has them all
-        free = at - _LETTER
-        class_ = f"end {style_of(number)}"
-        found.append(tag("text", str(number), x=round(x + 5, 1), y=round(at + 4, 1), class_=class_, data_run=number))
-    return found
+    ordered = sorted(ends, key=lambda end: end[1])
+    if len(ends) * _LETTER > bottom - top:
+        ordered = ordered[:: ceil(len(ends) * _LETTER / (bottom - top))]
+    places = [max(y, top + at * _LETTER) for at, (_, y, _) in enumerate(ordered)]
+    for at in range(1, len(places)):
+        places[at] = max(places[at], places[at - 1] + _LETTER)
+    free = bottom + _LETTER
+    for at in range(len(places) - 1, -1, -1):
+        free = places[at] = min(places[at], free - _LETTER)
+    return [
+        tag(
+            "text", str(number), x=round(x + 5, 1), y=round(y + 4, 1), class_=f"end {style_of(number)}", data_run=number
+        )
+        for (x, _, number), y in zip(ordered, places, strict=True)
+    ]
 
 
 def _path(places: Sequence[Point]) -> str:
