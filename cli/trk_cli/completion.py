@@ -89,6 +89,7 @@ _TABLE = {
     ("log-table", "--type"): Values("one", words=tables.TYPES),
     ("log-dict", "--type"): Values("one", words=("json", "yaml", "toml")),
     ("compare", "--baseline"): Values("one", f"run+{complete.BEST}"),
+    ("report", "--baseline"): Values("one", f"run+{complete.BEST}"),
     ("artifacts", "--path"): Values("one", f"{complete.OWN}+artifact"),
     ("artifacts", "RUN|WHAT"): Values("one", f"{complete.OWN}+artifact+run"),
     ("import", "WHAT"): Values("file"),

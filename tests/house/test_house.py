@@ -53,6 +53,11 @@ FLOORS = {
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,
     "trk.query.artifacts": 5,
+    "trk.query.watching": 5,
+    "trk.pictures": 4,
+    "trk.pictures.gather": 5,
+    "trk.pictures.plotting": 5,
+    "trk.pictures.reporting": 5,
     "trk.readback": 5,
     "trk.readback_files": 5,
     "trk.verifying": 5,
