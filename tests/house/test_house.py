@@ -35,6 +35,9 @@ FLOORS = {
     "trk.leftovers": 2,
     "trk.ephemeral": 2,
     "trk.query": 2,
+    "trk.query.conditions": 1,  # the words of a filter, which W&B's backend puts into W&B's
+    "trk.query.logic": 1,
+    "trk.query.grammar": 1,
     "trk.run": 3,
     "trk.daemon": 3,
     "trk.owning": 4,

@@ -1,9 +1,11 @@
-"""MLflow's filters and sort keys for runs, evaluated here on records: every source gives the same answers.
+"""Filters of runs, evaluated here on records: every source gives the same answers.
 
-    metrics.f1 > 0.85 AND params.model = 'rf' AND tags.`my tag` LIKE 'v%' AND attributes.status != 'FAILED'
+    metrics.f1 > 0.85 AND (params.model = 'rf' OR tags.`my tag` LIKE 'v%') AND attributes.status != 'FAILED'
 
-Where MLflow and SQL disagree, MLflow is followed: a field that a run lacks never matches (except IS NULL),
-LIKE tells A from a, params and tags are text. It is left in one thing: no comparison with NaN holds.
+MLflow's grammar is a part of this one. Where MLflow and SQL disagree, MLflow is followed: a field that a run lacks
+never matches (except IS NULL), LIKE tells A from a, params and tags are text. It is left in one thing: no comparison
+with NaN holds. A metric that is NaN or infinite is there: it is not NULL. ±1.797e308, what MLflow's databases make of
+infinity, is infinity. NOT turns round whether something holds, so it admits runs without the field.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from trk.query.conditions import (
     Value,
     unclipped,
 )
+from trk.query.logic import Part, leaves
 from trk.records import RunRecord
 from trk.rules import HUGE, check_text, parse_number, shown
 
@@ -92,15 +95,15 @@ def _to_ms(moment: datetime | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A parsed filter: all of its `conditions` must hold. Without conditions it matches every run."""
+    """A parsed filter: all of its `conditions`, some of which may be an OR or a NOT, must hold. Without, all match."""
 
     text: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Part, ...]
 
     @property
     def fields(self) -> frozenset[tuple[Entity, str]]:
         """What it asks of a run: pairs of entity and key."""
-        return frozenset((condition.entity, condition.key) for condition in self.conditions)
+        return frozenset((condition.entity, condition.key) for condition in leaves(self.conditions))
 
     def matches(self, view: RunView) -> bool:
         """Whether all conditions hold."""
@@ -108,7 +111,7 @@ class Filter:
 
     def matches_record(self, record: RunRecord) -> bool:
         """`matches` for a record. Raises UsageError for `artifact_uri`, which no record has."""
-        if any(asked.entity == "attribute" and asked.key == "artifact_uri" for asked in self.conditions):
+        if ("attribute", "artifact_uri") in self.fields:
             raise UsageError(
                 f"filter {shown(self.text)}: trk does not know the artifact_uri of a run",
                 hint="filter by run_name, status, start_time, a param, tag or metric",
@@ -116,9 +119,15 @@ class Filter:
         return self.matches(RecordView(record))
 
     @property
+    def whole_text(self) -> str:
+        """All of it, as it parses back: for a backend that takes more than MLflow's grammar."""
+        return " AND ".join(map(str, self.conditions))
+
+    @property
     def mlflow_text(self) -> str:
         """A filter for MLflow's search_runs that selects every run that matches, maybe more. Or empty."""
-        pushed = [text for text in map(_pushed, self.conditions) if text is not None]
+        asked = (condition for condition in self.conditions if isinstance(condition, Condition))
+        pushed = [text for text in map(_pushed, asked) if text is not None]
         return " AND ".join(pushed[:MAX_PUSHED])
 
 
@@ -136,7 +145,8 @@ def _pushed(condition: Condition) -> str | None:
     entity, key, comparator, value = condition.entity, condition.key, condition.comparator, condition.value
     if not key.isprintable() or not frozenset("`\"'\\").isdisjoint(key):
         return None
-    if comparator == "IS NOT NULL":  # new in MLflow 3; LIKE '%' says the same to older servers
+    if comparator == "IS NOT NULL" and entity in ("param", "tag"):
+        # New in MLflow 3; LIKE '%' says the same to older servers.
         return str(Condition(entity, key, "LIKE", "%"))
     if entity == "attribute" and not _attribute_agrees(key, comparator, value):
         return None
