@@ -16,7 +16,7 @@ import typer
 from trk.capture import KINDS as CAPTURED
 from trk.errors import UsageError
 from trk.media import kinds, tables
-from trk.query.filters import SORT_ATTRIBUTES
+from trk.query.sorting import SORT_ATTRIBUTES
 from trk.records import Aggregate, Status
 from trk_cli import complete, output, tokens
 

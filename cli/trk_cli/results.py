@@ -21,10 +21,14 @@ class Seconds(float):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for."""
+    """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for.
+
+    Of the others, where there is no room, those of the largest `rank` go first, and of these the rightmost.
+    """
 
     title: str
     keep: bool = False
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from trk.rules import parse_number
 _LOG = "--run= --json -q/--quiet "
 _SHOW = "--format= --json --field= -q/--quiet "
 _ASK = _SHOW + "--source= --timeout= "
+_CHOOSE = "-e/--experiment= --status= --since= --until= "
+_LIST = _ASK + _CHOOSE + "--sort= -n/--n= --columns= --group-by= --agg= "
 
 # `=` takes a value, `*` may be given again, `-x/--long` is a short form.
 VERBS = {
@@ -49,9 +51,10 @@ VERBS = {
     "log-figure": _LOG + "--name=",
     "log-artifact": _LOG + "--path= --name= --type= --reference=* --no-snapshot",
     "best": _ASK + "--metric= --mode= --agg= -n/--n= -e/--experiment= --filter=",
-    "ls": _ASK + "-e/--experiment= --filter= --sort= --status= -n/--n= --columns= --deleted",
+    "ls": _LIST + "--filter= --deleted",
+    "search": _LIST + "--deleted",
     "show": _ASK + "--run=",
-    "history": _ASK + "--run=*",
+    "history": _ASK + _CHOOSE + "--run=* --filter= --align --last= --sample=",
     "compare": _ASK + "--baseline= --best= --metric= --mode= -e/--experiment= --all",
     "artifacts": _ASK + "--run= --path= --type= --history --row= -o/--output= --force",
     "config": "--origin " + _SHOW,

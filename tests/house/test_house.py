@@ -18,6 +18,7 @@ LIBRARY, COMMANDS = (Path(root) / name for root, name in zip(source_roots(), ("t
 FLOORS = {
     "trk.errors": 0,
     "trk.records": 0,
+    "trk.listed": 0,
     "trk.rules": 0,
     "trk.settings": 0,
     "trk.ids": 0,
@@ -55,6 +56,9 @@ FLOORS = {
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,
     "trk.query.artifacts": 5,
+    "trk.query.listing": 5,
+    "trk.query.histories": 5,
+    "trk.query.exports": 5,
     "trk.readback": 5,
     "trk.readback_files": 5,
     "trk.verifying": 5,

@@ -21,8 +21,9 @@ from trk.backends._wandb_filter import translated
 from trk.backends._wandb_texts import scalar
 from trk.backends._wandb_write import tag_of
 from trk.errors import UsageError
-from trk.query.filters import Condition, Filter, parse, parse_sort
+from trk.query.filters import Condition, Filter, parse
 from trk.query.logic import Both, Not, Part, both, either
+from trk.query.sorting import parse_sort
 from trk.records import RunRecord, Status
 
 START = datetime(2026, 11, 21, 7, 27, 0, 123_000, UTC)
@@ -480,7 +481,9 @@ simple = st.one_of(
 at_both = st.builds(
     record,
     name=texts,
-    params=st.dictionaries(st.sampled_from("ab"), st.sampled_from(["0.1", "0.10", "1e-1", "rf", "null", "true"]) | texts),
+    params=st.dictionaries(
+        st.sampled_from("ab"), st.sampled_from(["0.1", "0.10", "1e-1", "rf", "null", "true"]) | texts
+    ),
     tags=st.dictionaries(st.sampled_from("ab"), texts),
     metrics=st.dictionaries(st.sampled_from("ab"), st.sampled_from([*NUMBERS, math.nan, math.inf, -math.inf])),
 )
@@ -525,8 +528,8 @@ def test_sorting_puts_missing_and_nan_last_in_either_direction() -> None:
     ]
     up = [run.name for run in parse_sort("metrics.f1").sorted(given_runs)]
     down = [run.name for run in sorted(given_runs, key=parse_sort("metrics.f1 DESC").key)]
-    assert up == ["low", "high", "inf", "none", "nan"]
-    assert down == ["inf", "high", "low", "none", "nan"]
+    assert up == ["low", "high", "inf", "nan", "none"]
+    assert down == ["inf", "high", "low", "nan", "none"]
 
 
 def test_params_that_are_numbers_sort_as_numbers_before_words() -> None:

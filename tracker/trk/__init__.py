@@ -81,14 +81,21 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.listed import AlignedRow as AlignedRow
+    from trk.listed import MetricSummary as MetricSummary
+    from trk.listed import RunGroup as RunGroup
+    from trk.listed import Series as Series
     from trk.owners import Owner as Owner
     from trk.query.artifacts import artifacts as artifacts
     from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
     from trk.query.ask import get_run as get_run
-    from trk.query.ask import history as history
-    from trk.query.ask import search as search
     from trk.query.compare import compare as compare
+    from trk.query.histories import history as history
+    from trk.query.histories import series as series
+    from trk.query.listing import groups as groups
+    from trk.query.listing import search as search
+    from trk.query.series import aligned as aligned
     from trk.records import (
         ArtifactRecord as ArtifactRecord,
     )
@@ -160,10 +167,14 @@ _HOMES = {
         "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.listed": ("AlignedRow", "MetricSummary", "RunGroup", "Series"),
     "trk.owners": ("Owner",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
-    "trk.query.ask": ("best", "get_run", "history", "search"),
+    "trk.query.ask": ("best", "get_run"),
     "trk.query.compare": ("compare",),
+    "trk.query.histories": ("history", "series"),
+    "trk.query.listing": ("groups", "search"),
+    "trk.query.series": ("aligned",),
     "trk.records": (
         "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
         "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
