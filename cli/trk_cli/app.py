@@ -89,7 +89,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (lifecycle.restore, "Bring deleted runs back."),
     (session.sync, "Deliver what is pending."),
     (care.gc, "Free the bytes that the backends have."),
-    (carry.export, "Runs into a bundle, to carry them."),
+    (carry.export, "Runs into a bundle, or a table."),
     (carry.import_, "Take in a bundle of runs."),
     (verify.verify, "Read back what the backends have."),
     (manage.config, "Show settings and where they come from."),

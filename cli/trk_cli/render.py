@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from trk.errors import UsageError
-from trk.rules import parse_number
+from trk.query.cells import no_formula
 from trk_cli.forms import escape, iso, number
 from trk_cli.results import Cell, Listing, Seconds
 
 _GAP = 2  # spaces between columns of a table
 _NARROW = 10  # a column of text is folded to this, and no further, before another is left out
 _LONGEST = 500  # characters of a text in a table; other formats cut nothing
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _MARKDOWN = str.maketrans(
     {
         **{char: f"\\{char}" for char in "\\`*_[]~"},
@@ -83,15 +81,8 @@ def csv(listing: Listing) -> str:
 
 
 def _no_formula(cell: Cell) -> str:
-    """A cell that no spreadsheet computes: an apostrophe before a text that begins as a formula, unless a number."""
-    text = exact(cell)
-    if not isinstance(cell, str) or not text.startswith(_FORMULA):
-        return text
-    try:
-        parse_number(text)
-    except UsageError:
-        return "'" + text
-    return text
+    """A cell that no spreadsheet computes."""
+    return no_formula(cell) if isinstance(cell, str) else exact(cell)
 
 
 def markdown(listing: Listing) -> str:

@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Several records. `data` is their JSON form (left out: one object a row); `ids` is what -q prints.
+    """Several records. `data` is their JSON form, or makes it (left out: one object a row); `ids` is what -q prints.
 
     `notes` is talk and `warnings` are warnings about the answer; `empty` is said when there is no row.
     """
@@ -55,7 +55,7 @@ class Listing:
     def json(self) -> Any:
         """The JSON form."""
         if self.data is not None:
-            return self.data
+            return self.data() if callable(self.data) else self.data
         titles = [column.title for column in self.heads]
         return [dict(zip(titles, row, strict=True)) for row in self.rows]
 

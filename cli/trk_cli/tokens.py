@@ -30,7 +30,8 @@ VERBS = {
     "restore": "--timeout= --no-wait --strict --json -q/--quiet",
     "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
     "gc": "--older-than= --dry-run --json -q/--quiet",
-    "export": "--bundle= --run=* -e/--experiment= --filter= --pending --force --json -q/--quiet",
+    "export": "--bundle= --runs= --history= --run=* --filter= --pending --columns= --metric=* --sort= -n/--n= "
+    "--format= --force --source= --timeout= --json -q/--quiet " + _CHOOSE,
     "import": "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --json "
     "-q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,

@@ -91,6 +91,9 @@ if TYPE_CHECKING:
     from trk.query.ask import best as best
     from trk.query.ask import get_run as get_run
     from trk.query.compare import compare as compare
+    from trk.query.exports import ExportedTable as ExportedTable
+    from trk.query.exports import export_history as export_history
+    from trk.query.exports import export_runs as export_runs
     from trk.query.histories import history as history
     from trk.query.histories import series as series
     from trk.query.listing import groups as groups
@@ -172,6 +175,7 @@ _HOMES = {
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run"),
     "trk.query.compare": ("compare",),
+    "trk.query.exports": ("ExportedTable", "export_history", "export_runs"),
     "trk.query.histories": ("history", "series"),
     "trk.query.listing": ("groups", "search"),
     "trk.query.series": ("aligned",),

@@ -105,7 +105,10 @@ def _show_runs(runs: Sequence[RunRecord], columns: str | None, shape: OutputOpti
     heads = _ranked(found) if asked is None else [_head(column) for column in found]
     rows = [[cell(run, column) for column in found] for run in runs]
     ids = [run.run_id for run in runs]
-    forms = [output.run_json(run) for run in runs]
+
+    def forms() -> list[Any]:  # which a table does not need
+        return [output.run_json(run) for run in runs]
+
     output.show(Listing(heads, rows, data=forms, ids=ids, empty="no runs"), shape)
 
 

@@ -70,13 +70,13 @@ def series(
 ) -> list[Series]:
     """`history`, each metric of each run by itself, with its run; those without points are left out."""
     metrics = [metric] if isinstance(metric, str) else list(metric)
-    chosen = Chosen.of(run, filter, experiment, status, since, until)
     if last is not None:
         check_count(last, "last", 1)
     if sample is not None:
         check_count(sample, "sample", shorter.LEAST_SAMPLE)
     if last is not None and sample is not None:
         raise UsageError("last and sample exclude each other")
+    chosen = Chosen.of(run, filter, experiment, status, since, until)
     deadline = time.monotonic() + timeout
     found = sources.choose(source or source_of(chosen.named or ()), timeout=timeout, warn=warn)
     whole = sources.within(found, deadline, lambda: _whole(found, chosen, metrics, warn))
