@@ -136,10 +136,8 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_no_text_breaks_out_of_its_cell(texts: list[str]) -> None:
-    usable = [text for text in texts if text.isascii() or text.isprintable()]
-    table = written.Table(
-        {"a": "text", **dict.fromkeys(map(str, range(len(usable))), "text")}, [(["x", *usable], texts)]
-    )
+    names = ["a", *map(str, range(len(texts)))]
+    table = written.Table(dict.fromkeys(names, "text"), [(["x", *texts], texts)])
     for form, delimiter in (("csv", ","), ("tsv", "\t")):
         file = io.BytesIO()
         written.write(file, table, form)
