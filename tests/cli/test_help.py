@@ -89,7 +89,8 @@ def test_the_exit_codes_of_the_errors_are_in_the_help() -> None:
 
 
 def test_help_on_a_verb_names_its_own_help(call: Any) -> None:
-    for verb in tokens.VERBS:
+    topics = {path.stem for path in manage.HELP.glob("*.md")}
+    for verb in tokens.VERBS.keys() - topics:
         done = call("help", verb)
         assert (done.code, done.out) == (4, "")
         assert f"(trk {verb} --help)" in done.err

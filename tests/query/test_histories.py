@@ -58,6 +58,8 @@ def test_globs_and_filters_choose_metrics_and_runs(two: list[trk.Run]) -> None:
         ("one", "val/loss", [16, 18]),
         ("one", "only/one", [0]),
     ]
+    assert said == []
+    trk.series("only/one", ["one", "two"], warn=said.append)
     assert said == [f"run {two[1].id} has no only/one"]
     assert len(trk.history("*", ["one", "two"])) == 42
     assert len(trk.history("val/f1", experiment="curves", sample=4)) == 8

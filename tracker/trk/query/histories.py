@@ -148,7 +148,7 @@ def read(source: Source, chosen: Chosen, metrics: Sequence[str], warn: Warn) -> 
     missing = [name for name in metrics if not any(words.meant(name, list(run.metrics)) for run in runs)]
     if missing:
         raise no_points(runs, missing[0])
-    for name in metrics:
+    for name in metrics if chosen.named is not None else ():  # of runs that are chosen, some may well not have it
         without = [run.run_id for run in runs if not words.meant(name, list(run.metrics))]
         if without:
             _tell(without, name, warn)
