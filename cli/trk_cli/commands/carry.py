@@ -24,18 +24,25 @@ from trk_cli.commands import options
 from trk_cli.results import Text
 
 
+BundleFile = Annotated[
+    str | None, typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output.")
+]
+RunsFile = Annotated[
+    str | None,
+    typer.Option("--runs", metavar="FILE", help="Write a row a run: .csv, .tsv, .json, .jsonl, .parquet, or -."),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="KEY", help="Of --history: the metrics, or globs; else all. May be repeated."),
+]
+
+
 def export(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: all that are not deleted.")
     ] = None,
-    bundle: Annotated[
-        str | None,
-        typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output."),
-    ] = None,
-    table: Annotated[
-        str | None,
-        typer.Option("--runs", metavar="FILE", help="Write a row a run: .csv, .tsv, .json, .jsonl, .parquet, or -."),
-    ] = None,
+    bundle: BundleFile = None,
+    table: RunsFile = None,
     history: Annotated[
         str | None, typer.Option("--history", metavar="FILE", help="Write a row a point, as --runs does.")
     ] = None,
@@ -51,10 +58,7 @@ def export(
         bool, typer.Option("--pending", help="Of a bundle: only runs with something that is not delivered.")
     ] = False,
     columns: options.Columns = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="KEY", help="Of --history: the metrics, or globs; else all. May be repeated."),
-    ] = None,
+    metric: Metrics = None,
     sort: options.Sort = None,
     n: options.Most = None,
     format: Annotated[  # noqa: A002 - the flag's name
