@@ -23,7 +23,6 @@ from trk_cli import output, progress
 from trk_cli.commands import options
 from trk_cli.results import Text
 
-
 BundleFile = Annotated[
     str | None, typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output.")
 ]
