@@ -95,6 +95,8 @@ _TABLE = {
     ("end", "--status"): Values("one", words=_ENDED),
     ("export", "--format"): Values("one", words=written.FORMATS),
     ("", "--status"): Values("many", words=tuple(Status)),
+    ("import", "WHAT"): Values("file"),
+    ("import", "--param"): _NONE,  # columns of a file
     ("ls", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
     ("search", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
     ("export", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),

@@ -32,7 +32,8 @@ VERBS = {
     "gc": "--older-than= --dry-run --json -q/--quiet",
     "export": "--bundle= --runs= --history= --run=* --filter= --pending --columns= --metric=* --sort= -n/--n= "
     "--format= --force --source= --timeout= --json -q/--quiet " + _CHOOSE,
-    "import": "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --json "
+    "import": "--uri= -e/--experiment= --filter= --artifacts --name= --step= --time= --param=* --run-column= "
+    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --dry-run --json "
     "-q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,
     "log-metric": _LOG + "--step= --timestamp=",

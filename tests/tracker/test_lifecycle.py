@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -218,12 +218,16 @@ def client(uri: str) -> Any:
         return MlflowClient(tracking_uri=uri)
 
 
-def stages(uri: str) -> dict[str, str]:
-    """By name, whether MLflow has each run of this journal as active or deleted."""
-    ours = {run.run_id for deleted in (False, True) for run in trk.search(source="local", deleted=deleted)}
+def stages(uri: str, runs: Sequence[trk.Run] = ()) -> dict[str, str]:
+    """By name, whether MLflow has each run, or each of these, as active or deleted."""
     experiments = [found.experiment_id for found in client(uri).search_experiments()]
-    runs = client(uri).search_runs(experiments, run_view_type=ALL)
-    return {run.info.run_name: run.info.lifecycle_stage for run in runs if run.data.tags.get("trk.run_id") in ours}
+    found = client(uri).search_runs(experiments, run_view_type=ALL)
+    wanted = [run.id for run in runs]
+    return {
+        run.info.run_name: run.info.lifecycle_stage
+        for run in found
+        if not wanted or run.data.tags.get("trk.run_id") in wanted
+    }
 
 
 @pytest.fixture
@@ -351,7 +355,7 @@ def test_what_is_deleted_while_the_server_is_down_is_deleted_there_by_sync(
     assert ids(trk.search(deleted=True)) == [runs[1].id]
     link.turn("pass")
     assert command("sync", "--strict", "--timeout", "60").returncode == 0
-    assert stages(link.url) == {"kept": "active", "gone": "deleted", "back": "active"}
+    assert stages(link.url, runs) == {"kept": "active", "gone": "deleted", "back": "active"}
     found = find_journal()
     assert found is not None
     for run in runs:
