@@ -47,6 +47,9 @@ _INVISIBLE = frozenset(
 )
 
 
+_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi marks, half characters, line separators
+
+
 def shown(text: object) -> str:
     """The text as an error message may show it: quoted, on one line, at most 60 characters."""
     try:
@@ -56,6 +59,22 @@ def shown(text: object) -> str:
     if not quoted.isprintable():  # an array's lines, or what a terminal would obey
         quoted = ascii(" ".join(quoted.split()))[1:-1]
     return quoted if len(quoted) <= 60 else quoted[:56] + "…" + quoted[-1]
+
+
+def escape(text: str, keep: str = "") -> str:
+    """The text with what could act on a terminal shown instead: `\\x1b`, `\\n`, `\\u202e`; `keep` stays as it is."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in keep or not acts(char) else ascii(char)[1:-1] for char in text)
+
+
+def acts(char: str) -> bool:
+    """Whether a character moves, hides or turns round what stands near it."""
+    if char.isprintable():
+        return False
+    from unicodedata import category
+
+    return category(char) in _ACTING
 
 
 def check_name(name: str, what: str = "name") -> str:

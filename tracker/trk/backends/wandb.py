@@ -41,6 +41,7 @@ class WandbBackend:
     """
 
     name = "wandb"
+    takes_whole_filters = True
     limits = Limits(metrics=50_000, params=1000, tags=1000, files=100, bytes=8_000_000, lines=True)
 
     @classmethod
