@@ -23,7 +23,7 @@ from trk.backends._wandb_filter import translated
 from trk.backends._wandb_run import END, STATUS, STEP
 from trk.backends._wandb_server import Server
 from trk.backends._wandb_texts import HANDLE, number
-from trk.errors import BackendError, BackendNeedsUser, BackendRunGone, SourceUnavailable
+from trk.errors import BackendError, BackendNeedsUser, BackendRefused, BackendRunGone, SourceUnavailable
 from trk.journal.select import is_run_id
 from trk.records import MetricPoint, RunRecord, Status, from_ms
 from trk.rules import place
@@ -112,16 +112,14 @@ class Reader:
         return None
 
     def _at(self, path: str) -> Any:
-        api = self.api()
+        self.api()
         try:
-            with sdk.calling(self._server.name):
-                with self._lock:
-                    api.flush()  # else it gives what it was once told
-                    found = api.run(path)
-                _tidy(found)
-                return found
+            with self._lock:
+                found = self._server.run(path)
         except BackendRunGone:
             return None
+        _tidy(found)
+        return found
 
     def met(self, run: RunRecord) -> Any:
         """The SDK's run of a record. Raises SourceUnavailable when it is not there any more."""
@@ -166,10 +164,16 @@ class Reader:
             return str(self._target.get("entity") or api.default_entity)
 
     def _projects(self) -> list[str]:
-        """All projects, as `<entity>/<project>`."""
+        """All projects, as `<entity>/<project>`. Raises BackendNeedsUser when there are none of another's entity."""
         api, entity = self.api(), self._entity()
-        with sdk.calling(self._server.name):
-            return [f"{entity}/{project.name}" for project in api.projects(entity)]
+        try:
+            with sdk.calling(self._server.name):
+                found = [f"{entity}/{project.name}" for project in api.projects(entity)]
+        except BackendRefused:  # the SDK can't take the answer that there is no such entity
+            found = []
+        if not found and not self._server.is_own(entity):
+            raise self._server.hidden(entity)
+        return found
 
     def _likely(self, experiment: str | None = None) -> list[str]:
         """The projects that may have an experiment's runs; without one, that which is set."""
@@ -177,7 +181,10 @@ class Reader:
         return [f"{self._entity()}/{name}" for name in dict.fromkeys(names)]
 
     def _runs(self, project: str, wanted: Mapping[str, Any]) -> Iterator[Any]:
-        """A project's runs, those that were made last first; none when there is no such project."""
+        """A project's runs, those that were made last first; none when there is no such project.
+
+        Raises BackendNeedsUser when that can't be told, since it is another's.
+        """
         api = self.api()
         with sdk.calling(self._server.name), self._lock:
             api.flush()
@@ -187,9 +194,11 @@ class Reader:
                 with sdk.calling(self._server.name):
                     run = next(found, None)
             except BackendError as error:
-                if _NO_PROJECT in error.message.lower():
-                    return
-                raise
+                if _NO_PROJECT not in error.message.lower():
+                    raise
+                if not self._server.is_own(project.partition("/")[0]):
+                    raise self._server.hidden(project) from error
+                return
             if run is None:
                 return
             _tidy(run)

@@ -185,6 +185,14 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
         return wandb.init(**given | fixed)
 
 
+def key(target: Mapping[str, Any]) -> str | None:
+    """The key for a target, given or in the environment now: the SDK would keep to the first that it met there.
+
+    None when the SDK is to find one elsewhere.
+    """
+    return own.key(target) or (settings.env("WANDB_API_KEY") or "").strip() or None
+
+
 def check_key(target: Mapping[str, Any], what: str) -> None:
     """Raise BackendNeedsUser when there is no key for a target's server."""
     if own.key(target) is None and not keys.has_key(base_url(target)):
@@ -287,8 +295,8 @@ def _settings(wandb: Any, target: Mapping[str, Any], given: Mapping[str, Any]) -
         "finish_timeout": FINISH_S,
         "finish_timeout_raises": True,
     }
-    if (key := own.key(target)) is not None:
-        needed["api_key"] = key
+    if (found := key(target)) is not None:
+        needed["api_key"] = found
     return wandb.Settings(**{**chosen, **given, **needed})
 
 

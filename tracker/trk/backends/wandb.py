@@ -24,7 +24,7 @@ from trk.backends._wandb_server import Server, State
 from trk.backends._wandb_texts import LONG_TAG, SUMMARIES, number, summary_text
 from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
-from trk.errors import BackendLost, BackendRefused, BackendRunGone, BackendUnavailable
+from trk.errors import BackendLost, BackendNeedsUser, BackendRefused, BackendRunGone, BackendUnavailable
 from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
 STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it;
@@ -285,10 +285,10 @@ class WandbBackend:
         return state.met(known, n)
 
     def _there(self, known: WandbRun) -> State:
-        """What the server has of a run; one that is gone is let go of."""
+        """What the server has of a run; one that is gone, or is no longer shown, is let go of."""
         try:
             return self._server.state(self._path(known))
-        except BackendRunGone:
+        except (BackendRunGone, BackendNeedsUser):
             self._drop(known)
             raise
 
