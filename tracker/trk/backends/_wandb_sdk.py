@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
+import inspect
 import os
 import shutil
 import sys
@@ -228,6 +230,25 @@ def _check(target: Mapping[str, Any], what: str) -> None:
     """Raise BackendNeedsUser when there is no key, BackendUnavailable when the server does not answer."""
     check_key(target, what)
     probe(base_url(target), what)
+
+
+@contextlib.contextmanager
+def flowing(made: Any) -> Iterator[None]:
+    """For the length of a `with`, what is handed to a run goes to the core process in its order, and isn't waited for.
+
+    The SDK's thread that talks with the core keeps the order, and a connection that broke stays broken: who calls
+    afterwards hears of it. To wait for each line costs more than the line. An SDK that can't do so waits.
+    """
+    interface = getattr(made, "_interface", None)
+    publish = getattr(interface, "_publish", None)
+    if publish is None or "nowait" not in inspect.signature(publish).parameters:
+        yield
+        return
+    interface._publish = functools.partial(publish, nowait=True)
+    try:
+        yield
+    finally:
+        del interface._publish
 
 
 def opened(run: WandbRun) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from trk.backends import _wandb_media as media
 from trk.backends import _wandb_own as own
+from trk.backends import _wandb_sdk as sdk
 from trk.backends._wandb_run import END, LINE, STATUS, STEP, WRITER, WandbRun
 from trk.backends._wandb_texts import (
     ARTIFACTS,
@@ -59,17 +60,23 @@ def begin(run: WandbRun, target: Mapping[str, Any], there: Mapping[str, Any]) ->
 def take(run: WandbRun, rows: Sequence[Row]) -> None:
     """Hand rows over to the SDK, in order. Lines that were handed over before are left out."""
     before = dict(run.tags)
-    for row in rows:
-        if row.values:
-            _points(run, row)
-        elif row.kind in LINES:
-            _shown(run, row)
-        elif run.spec.external and row.kind in _TEXTS:
-            _beside(run, row)
-        else:
-            _OTHERS[row.kind](run, row)
+    with sdk.flowing(run.sdk):
+        for row in rows[:-1]:
+            _take(run, row)
+    _take(run, rows[-1])  # is waited for, and with it what was before it
     if run.tags != before and not run.spec.external:
         run.sdk.tags = tuple(tags(run))
+
+
+def _take(run: WandbRun, row: Row) -> None:
+    if row.values:
+        _points(run, row)
+    elif row.kind in LINES:
+        _shown(run, row)
+    elif run.spec.external and row.kind in _TEXTS:
+        _beside(run, row)
+    else:
+        _OTHERS[row.kind](run, row)
 
 
 def tags(run: WandbRun) -> list[str]:
