@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import helpers
+import trk
 from daemon.tools import Place
 from delivery.test_mlflow_end_to_end import journal_here, there
 from delivery.test_mlflow_end_to_end import points_there as points_in_mlflow
@@ -231,6 +232,30 @@ def test_sync_writes_an_open_offline_run_whole_and_the_end_writes_it_anew(
     sync(wandb_server, folder)
     assert points(run_of(wandb_server, run_id)) == logged(run_id)
     assert run_of(wandb_server, run_id).state == "finished"
+
+
+def test_a_run_that_goes_on_after_wandb_sync_sent_it_has_no_line_twice(
+    wandb_server: WandbServer, wandb_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("TRK_DAEMON", "off")
+    run = trk.start("goes on", params={"lr": 0.1}, delivery="end")
+    run.log_html("<p>1</p>", "page")
+    for n in range(4):
+        run.log_metric("loss", n, step=n)
+        run.set_tag("at", str(n))
+        trk.sync(strict=True)
+        if n != 1:  # then it is written once more, for nobody
+            sync(wandb_server, folders(wandb_place.project, run.id)[-1])
+    run.finish()
+    trk.sync(strict=True)
+    (folder,) = folders(wandb_place.project, run.id)
+    sync(wandb_server, folder)
+    there = run_of(wandb_server, run.id)
+    assert [line["_step"] for line in there.history] == list(range(5))
+    assert (points(there), there.state) == (logged(run.id), "finished")
+    assert (there.tags, there.config, there.summary["loss"]) == (["at=3"], {"lr": 0.1}, 3)
+    assert there.files[there.summary["page"]["path"]] == b"<p>1</p>"
 
 
 def test_an_offline_write_that_was_killed_is_written_again(

@@ -12,12 +12,9 @@ import functools
 import importlib
 import inspect
 import os
-import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from trk import settings
@@ -319,20 +316,3 @@ def _settings(wandb: Any, target: Mapping[str, Any], given: Mapping[str, Any]) -
     if (found := key(target)) is not None:
         needed["api_key"] = found
     return wandb.Settings(**{**chosen, **given, **needed})
-
-
-def offline_folders(target: Mapping[str, Any], run_id: str) -> list[Path]:
-    """Where the SDK has written a run for `wandb sync`, oldest first."""
-    return sorted((Path(str(target.get("dir") or ".")) / "wandb").glob(f"offline-run-*-{run_id}"))
-
-
-def await_name(target: Mapping[str, Any], run_id: str) -> None:
-    """Wait until the SDK would name the run's folder as none is named: its names have the second."""
-    while any(time.strftime("-%Y%m%d_%H%M%S-") in folder.name for folder in offline_folders(target, run_id)):
-        time.sleep(0.1)
-
-
-def remove(folders: list[Path]) -> None:
-    """Take away what was written of a run before: it is written anew, as a whole."""
-    for folder in folders:
-        shutil.rmtree(folder)

@@ -108,6 +108,8 @@ def _shown(run: WandbRun, row: Row) -> None:
     line = _place(run, row)
     if shown is not None and line <= run.line:
         shown.bind_to_run(run.sdk, row.key, line)  # its bytes again: they may have been under way
+    if shown is not None and run.first:
+        run.left_out[row.key or ""] = shown
     _line(run, row, data)
     run.expected.others.pop(("summary", row.key or ""), None)  # a summary value of that name shows no more
     if shown is not None:
@@ -131,6 +133,18 @@ def _points(run: WandbRun, row: Row) -> None:
         run.sdk.summary[AXIS_TOO] = True
     for key in old:
         run.sdk.summary[key] = _told(run.last[key][2])  # the SDK takes what was logged last for the last
+
+
+def remind(run: WandbRun) -> None:
+    """Offline: the summary has also what stands in lines that were left out of this folder."""
+    if not run.first:
+        return
+    for key, (_, _, value) in run.last.items():
+        if ("summary", key) not in run.expected.others:
+            run.sdk.summary[key] = _told(value)
+    for key, shown_ in run.left_out.items():
+        if ("summary", key) not in run.expected.others:
+            run.sdk.summary[key] = shown_
 
 
 def _give_axes(run: WandbRun, row: Row) -> None:
