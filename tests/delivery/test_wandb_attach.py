@@ -88,6 +88,17 @@ def values(wandb_server: WandbServer, key: str) -> list[Any]:
     return sorted(line[key] for line in wandb_server.run("tester", "digits", "owned").history if key in line)
 
 
+def verified(project: Path) -> tuple[dict[str, int], list[tuple[str, str, Any]], int]:
+    """What `trk verify` compared, what is missing there, and its exit code; nothing is too much or different."""
+    done = subprocess.run(
+        [*helpers.COMMAND, "verify", "--json"], cwd=project, env=helpers.child_environment(), capture_output=True,
+        text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    told = json.loads(done.stdout)["runs"][0]["backends"]["wandb"]
+    assert (told["extra"], told["different"]) == ([], []), told
+    return told["compared"], [(one["kind"], one["key"], one["journal"]) for one in told["missing"]], done.returncode
+
+
 @pytest.mark.usefixtures("sdk")
 def test_a_shell_logs_into_a_run_in_shared_mode_and_its_owner_ends_it(project: Path, wandb_server: WandbServer) -> None:
     owner = Owner(project, "shared")
@@ -97,9 +108,12 @@ def test_a_shell_logs_into_a_run_in_shared_mode_and_its_owner_ends_it(project: P
         for number in range(5):
             trk(project, "log-metric", "f1", f"0.{number}", "--step", str(10 - number))
             owner.say(number)
-        trk(project, "log-param", "depth", "3")
-        trk(project, "set-tag", "stage", "dev")
-        trk(project, "log-summary", "verdict=good")
+        trk(project, "log-params", "depth=3", "rate=1e-3")
+        trk(project, "set-tags", "stage=dev", "gone=x")
+        trk(project, "delete-tag", "gone")
+        trk(project, "log-summary", "verdict=good", 'odd={"b":1.0,"a":[]}')
+        (project / "notes.txt").write_text("of trk")
+        trk(project, "log-artifact", "notes.txt")
         ended = json.loads(trk(project, "end", "--json", "--strict", "--timeout", "60").stdout)
         state = ended["runs"][0]["backends"]["wandb"]
         assert (state["delivered"], state["pending"], state["rejected"]) == (state["logged"], 0, 0)
@@ -117,7 +131,18 @@ def test_a_shell_logs_into_a_run_in_shared_mode_and_its_owner_ends_it(project: P
     assert (run.state, run.config["lr"]) == ("finished", 0.1)
     # The owner's SDK sends config and tags as it has them: what trk logged stands in the history, too.
     beside = {key: value for line in run.history for key, value in line.items() if key.count("/") == 2}
-    assert beside == {"trk/params/depth": 3, "trk/tags/stage": "dev", "trk/summary/verdict": "good"}
+    assert beside == {
+        "trk/params/depth": 3, "trk/params/rate": "1e-3", "trk/tags/stage": "dev", "trk/tags/gone": None,
+        "trk/summary/verdict": "good", "trk/summary/odd": '{"b":1.0,"a":[]}',
+    }  # fmt: skip
+    compared = {"param": 2, "tag": 1, "summary": 2, "run": 1, "point": 5, "file": 1}
+    assert verified(project) == (compared, [], 0)
+    run.summary.pop("f1", None)  # the owner's SDK may send one without what others logged
+    run.tags.append("more of theirs")
+    assert verified(project)[1:] == ([], 0)
+    lost = next(slot for slot, line in run.rows.items() if line.get("f1") == 0.3)
+    run.rows[lost]["f1"] = 0.7
+    assert verified(project) == (compared, [("metric", "f1", 0.3)], 6)
 
 
 @pytest.mark.usefixtures("sdk")

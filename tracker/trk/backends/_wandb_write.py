@@ -161,10 +161,14 @@ def _beside(run: WandbRun, row: Row) -> None:
     the history, where nothing is taken away; and, as long as the owner lets it, where people look for it.
     """
     key, text = row.key or "", row.text
-    value = text if row.kind in (Kind.TAG, Kind.DELETE_TAG) else scalar(text or "")
-    if row.kind is Kind.SUMMARY:
-        value = json.loads(text or "null")
-    _line(run, row, {_TEXTS[row.kind] + key: value, "_timestamp": row.time_ms / 1000})
+    value, told = text, text
+    if row.kind is Kind.PARAM:
+        value = scalar(text or "")
+        told = value if text_of(value) == text else text
+    elif row.kind is Kind.SUMMARY:
+        value, as_shown = json.loads(text or "null"), shown(text or "null")
+        told = value if summary_text(value) == as_shown else as_shown
+    _line(run, row, {_TEXTS[row.kind] + key: told, "_timestamp": row.time_ms / 1000})
     if row.kind is Kind.PARAM:
         run.sdk.config.update({key: value}, allow_val_change=True)
     elif row.kind is Kind.SUMMARY:
