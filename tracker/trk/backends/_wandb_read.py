@@ -26,7 +26,7 @@ from trk.backends._wandb_texts import HANDLE, number
 from trk.errors import BackendError, BackendNeedsUser, BackendRefused, BackendRunGone, SourceUnavailable
 from trk.journal.select import is_run_id
 from trk.records import MetricPoint, RunRecord, Status, from_ms
-from trk.rules import place
+from trk.rules import RESERVED_METRICS, place
 
 RUNS_PER_PAGE = 100
 LINES_PER_PAGE = 10_000
@@ -299,7 +299,7 @@ def metrics(run: Any) -> dict[str, float]:
     if not is_ours(run):
         return {key: value for key, value in _flat(summary) if not _is_own(key)}
     names = logged(run).keys() - {axis_alone(summary)}
-    found = {key: number(summary.get(key)) for key in names if not _is_own(key)}
+    found = {key: number(summary.get(key)) for key in names if not is_kept(key)}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -308,7 +308,7 @@ def summaries(run: Any) -> dict[str, tuple[str, str]]:
     summary, names = run.summary_metrics, logged(run)
     found = {}
     for key, value in summary.items():
-        if _is_own(key) or key in names or value is None or _is_best(key, value, names):
+        if is_kept(key) or key in names or value is None or _is_best(key, value, names):
             continue
         said = summary.get(texts.SUMMARIES + key)
         said = said if isinstance(said, list) and len(said) == 2 else (None, None)
@@ -320,6 +320,11 @@ def summaries(run: Any) -> dict[str, tuple[str, str]]:
 def _is_best(key: str, value: Any, names: Mapping[str, Any]) -> bool:
     """Whether trk wrote a value when the run ended: the best of a metric, beside its last."""
     return number(value) is not None and key.rpartition(".")[0] in names and key.endswith((".min", ".max"))
+
+
+def is_kept(key: str) -> bool:
+    """Whether a name of the history or summary of one of trk's runs is what trk or W&B keeps there for itself."""
+    return key in RESERVED_METRICS or key.startswith("trk/")
 
 
 def _is_own(key: str) -> bool:

@@ -9,7 +9,17 @@ from typing import Any
 
 from trk.backends import _wandb_texts as texts
 from trk.backends._wandb_artifacts import Artifacts
-from trk.backends._wandb_read import Reader, as_source, axis_alone, is_ours, logged, params_of, summaries, tags_of
+from trk.backends._wandb_read import (
+    Reader,
+    as_source,
+    axis_alone,
+    is_kept,
+    is_ours,
+    logged,
+    params_of,
+    summaries,
+    tags_of,
+)
 from trk.backends.base import Held, Trace
 from trk.records import FILES, LINES, Kind, LoggedFile, Row, RunRecord
 from trk.rules import RESERVED_FOLDER
@@ -83,5 +93,5 @@ def _all_metrics(record: RunRecord, run: Any) -> dict[str, float]:
         names = {key for key in logged(run) if not key.startswith(("_", "trk/"))}
         return {**dict.fromkeys(names, math.nan), **record.metrics}
     shown = {key for key, value in run.summary_metrics.items() if isinstance(value, dict)}
-    names = {key for key in logged(run) if not key.startswith(("_", "trk/"))} - shown
+    names = {key for key in logged(run) if not is_kept(key)} - shown
     return {**dict.fromkeys(names - {axis_alone(run.summary_metrics)}, math.nan), **record.metrics}

@@ -27,6 +27,7 @@ from trk.backends._wandb_texts import (
     START,
     SUMMARIES,
     SUMMARY_TAG,
+    name_of,
     scalar,
     shown,
     summary_text,
@@ -107,9 +108,9 @@ def _shown(run: WandbRun, row: Row) -> None:
     data, shown = media.line(run, row)
     line = _place(run, row)
     if shown is not None and line <= run.line:
-        shown.bind_to_run(run.sdk, row.key, line)  # its bytes again: they may have been under way
+        shown.bind_to_run(run.sdk, name_of(row.key or ""), line)  # its bytes again: they may have been under way
     if shown is not None and run.first:
-        run.left_out[row.key or ""] = shown
+        run.left_out[name_of(row.key or "")] = shown
     _line(run, row, data)
     run.expected.others.pop(("summary", row.key or ""), None)  # a summary value of that name shows no more
     if shown is not None:
