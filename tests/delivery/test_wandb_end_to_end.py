@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,14 +28,6 @@ pytestmark = [
     pytest.mark.wandb,
     pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    if find_spec("mlflow") is None:
-        pytest.skip("mlflow is not installed")
-    with MlflowServer(tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 def logged(run_id: str) -> list[Point]:

@@ -140,7 +140,7 @@ def check_metric_name(name: str) -> str:
     """A metric name: `check_name`, and not one that W&B or trk uses for itself."""
     name = check_name(name, "metric name")
     if name in RESERVED_METRICS or name.startswith("trk/"):
-        raise UsageError(f"metric name {shown(name)} is reserved: trk and W&B use it for their own axes and notes")
+        raise UsageError(f"metric name {shown(name)} is reserved: trk and W&B use it for their own axes")
     return name
 
 

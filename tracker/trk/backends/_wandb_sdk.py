@@ -231,14 +231,15 @@ def _check(target: Mapping[str, Any], what: str) -> None:
 
 @contextlib.contextmanager
 def flowing(made: Any) -> Iterator[None]:
-    """For the length of a `with`, what is handed to a run goes to the core process in its order, and isn't waited for.
+    """For the length of a `with`, what is handed to an offline run goes to the core process, and isn't waited for.
 
     The SDK's thread that talks with the core keeps the order, and a connection that broke stays broken: who calls
-    afterwards hears of it. To wait for each line costs more than the line. An SDK that can't do so waits.
+    afterwards hears of it, `finish` at last. To wait for each line costs more than the line. An SDK that can't do so
+    waits; so does a run that is online, where the network is what takes time, and a dead core is to be met at once.
     """
-    interface = getattr(made, "_interface", None)
+    interface: Any = getattr(made, "_interface", None)
     publish = getattr(interface, "_publish", None)
-    if publish is None or "nowait" not in inspect.signature(publish).parameters:
+    if publish is None or not made.offline or "nowait" not in inspect.signature(publish).parameters:
         yield
         return
     interface._publish = functools.partial(publish, nowait=True)
