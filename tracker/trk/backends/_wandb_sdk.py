@@ -238,8 +238,10 @@ def flowing(made: Any) -> Iterator[None]:
     waits; so does a run that is online, where the network is what takes time, and a dead core is to be met at once.
     """
     interface: Any = getattr(made, "_interface", None)
-    publish = getattr(interface, "_publish", None)
-    if publish is None or not made.offline or "nowait" not in inspect.signature(publish).parameters:
+    publish: Any = getattr(interface, "_publish", None)
+    can = publish is not None and "nowait" in inspect.signature(publish).parameters
+    # Python 3.11.0 lets one task at a time wait for a socket to take more, and breaks the connection of the others.
+    if not can or not made.offline or sys.version_info < (3, 11, 1):
         yield
         return
     interface._publish = functools.partial(publish, nowait=True)
