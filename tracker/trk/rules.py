@@ -18,7 +18,8 @@ MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: what lies beyond is a unit mistak
 SECONDS_BELOW = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973: nothing real is near
 HUGE = 1.797e308  # MLflow stores infinity as ±1.797e308; from here on a value is never ranked
 
-RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp")
+RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp", "_wandb")
+RESERVED_PARAMS = ("_wandb", "wandb_version")  # W&B keeps words of its own in a run's config
 # Tags that are not a user's: trk keeps a run's identity in its own, and MLflow acts on its (`mlflow.runName` renames).
 RESERVED_TAGS = ("trk.", "mlflow.")
 
@@ -155,10 +156,26 @@ def _check_part(part: str, path: str, what: str) -> None:
 
 
 def check_metric_name(name: str) -> str:
-    """A metric name: `check_name`, and not one that W&B or trk uses for its own axes."""
+    """A metric name: `check_name`, and not one that W&B or trk uses for itself."""
     name = check_name(name, "metric name")
-    if name in RESERVED_METRICS:
+    if name in RESERVED_METRICS or name.startswith("trk/"):
         raise UsageError(f"metric name {shown(name)} is reserved: trk and W&B use it for their own axes")
+    return name
+
+
+def check_summary_name(name: str) -> str:
+    """The name of a summary value: `check_name`, and not one that W&B or trk uses for itself."""
+    name = check_name(name, "summary name")
+    if name in RESERVED_METRICS or name.startswith("trk/"):
+        raise UsageError(f"summary name {shown(name)} is reserved: trk and W&B use it for their own notes")
+    return name
+
+
+def check_param_name(name: str) -> str:
+    """A param's name: `check_name`, and not one that W&B uses for itself in a config."""
+    name = check_name(name, "param name")
+    if name in RESERVED_PARAMS:
+        raise UsageError(f"param name {shown(name)} is reserved: W&B uses it for itself in a run's config")
     return name
 
 
