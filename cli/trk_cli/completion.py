@@ -89,6 +89,8 @@ _TABLE = {
     ("log-table", "--type"): Values("one", words=tables.TYPES),
     ("log-dict", "--type"): Values("one", words=("json", "yaml", "toml")),
     ("", "--baseline"): Values("one", f"run+{complete.BEST}"),
+    ("compare", "--metrics"): Values("many", "metric"),
+    ("compare", "--params"): Values("many", "param"),
     ("", "EXPR"): Values("one", "metric"),
     ("artifacts", "--path"): Values("one", f"{complete.OWN}+artifact"),
     ("artifacts", "RUN|WHAT"): Values("one", f"{complete.OWN}+artifact+run"),

@@ -53,7 +53,7 @@ VERBS = {
     "show": _ASK + "--run=",
     "history": _ASK + "--run=*",
     "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",
-    "compare": _ASK + "--baseline= --best= --metric= --mode= -e/--experiment= --all",
+    "compare": _ASK + "--baseline= --best= --metric= --mode= --metrics= --params= -e/--experiment= --all",
     "artifacts": _ASK + "--run= --path= --type= --history --row= -o/--output= --force",
     "config": "--origin " + _SHOW,
     "daemon": "-n/--n= --timeout= " + _SHOW,
