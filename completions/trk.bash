@@ -146,8 +146,8 @@ _trk_table() {
         places=('one::ls,get' 'one:own-artifact+artifact+run:')
         ;;
     compare)
-        options='--baseline --best --metric --mode --experiment --all --source --timeout --format --json --field --quiet --help'
-        values='--baseline=one:run+best-of: --best=none --metric=one:metric: --mode=one::max,min --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        options='--baseline --best --metric --mode --metrics --params --experiment --all --source --timeout --format --json --field --quiet --help'
+        values='--baseline=one:run+best-of: --best=none --metric=one:metric: --mode=one::max,min --metrics=many:metric: --params=many:param: --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one:run:')
         others='one:run:'
         ;;
@@ -220,7 +220,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,delivery,exit-codes,json,sessions,sources,storage,trackers')
+        places=('one::bundles,checks,delivery,exit-codes,json,sessions,sources,storage,trackers')
         ;;
     esac
 }

@@ -91,7 +91,7 @@ function __trk_valued
         case artifacts
             printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
         case compare
-            printf '%s\n' --baseline --best --metric --mode --experiment -e --source --timeout --format --field
+            printf '%s\n' --baseline --best --metric --mode --metrics --params --experiment -e --source --timeout --format --field
         case check
             printf '%s\n' --run --baseline --from --experiment -e --source --timeout --format --field
         case delete
@@ -282,6 +282,8 @@ complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measur
 complete -c trk -n '__trk_in compare' -l best -d 'And the N best runs by --metric.' -x
 complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
+complete -c trk -n '__trk_in compare' -l metrics -d 'Only these metrics, such as \'f1,val/*\'.' -x -k -a '(__trk_values many metric)'
+complete -c trk -n '__trk_in compare' -l params -d 'Only these params, such as \'lr,opt*\'; \'\' is none.' -x -k -a '(__trk_values many param)'
 complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag look; else that of the runs.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in check' -l baseline -d 'What baseline is: RUN, best:f1, best:f1:min, tag:branch=main, @last.' -x -k -a '(__trk_values one run+best-of)'
@@ -344,4 +346,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles checks delivery exit-codes json sessions sources storage trackers'
