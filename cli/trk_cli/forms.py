@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any, TypeGuard
 
+    from trk.query.reports import CheckReport
     from trk.records import (
         ArtifactRecord,
         BestRun,
-        CheckReport,
         Comparison,
         Delivery,
         Difference,

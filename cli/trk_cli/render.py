@@ -151,8 +151,11 @@ def table(listing: Listing, *, width: int, terminal: bool) -> tuple[str, list[st
 
 
 def natural_width(listing: Listing) -> int:
-    """How wide a table is when nothing of it is folded."""
-    return _total([shape.width for shape in _shapes(listing)])
+    """How wide a table is when no cell of it is folded, if need be its titles."""
+    from rich.cells import cell_len
+
+    widest = [max(map(cell_len, [*shape.texts, shape.title[:_NARROW]])) for shape in _shapes(listing)]
+    return _total(widest)
 
 
 def height(listing: Listing, width: int) -> tuple[int, int]:

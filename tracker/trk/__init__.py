@@ -93,6 +93,8 @@ if TYPE_CHECKING:
     from trk.query.ask import search as search
     from trk.query.check import check as check
     from trk.query.compare import compare as compare
+    from trk.query.reports import CheckedCondition as CheckedCondition
+    from trk.query.reports import CheckReport as CheckReport
     from trk.records import (
         ArtifactRecord as ArtifactRecord,
     )
@@ -101,12 +103,6 @@ if TYPE_CHECKING:
     )
     from trk.records import (
         BestRun as BestRun,
-    )
-    from trk.records import (
-        CheckedCondition as CheckedCondition,
-    )
-    from trk.records import (
-        CheckReport as CheckReport,
     )
     from trk.records import (
         Comparison as Comparison,
@@ -175,10 +171,10 @@ _HOMES = {
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
+    "trk.query.reports": ("CheckedCondition", "CheckReport"),
     "trk.records": (
-        "ArtifactRecord", "Best", "BestRun", "CheckedCondition", "CheckReport", "Comparison", "Delivery", "Difference",
-        "Freed", "MetricComparison", "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend",
-        "VerifiedRun",
+        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
+        "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
     "trk.syncing": ("sync",),

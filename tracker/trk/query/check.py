@@ -17,6 +17,7 @@ from trk.errors import CheckFailed, NotFound, UsageError
 from trk.query import baselines, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, name_of, source_of, warn_python
 from trk.query.expressions import parse
+from trk.query.reports import CheckedCondition, CheckReport
 from trk.query.scores import score
 from trk.query.sources import Source, Warn
 from trk.query.terms import (
@@ -30,7 +31,7 @@ from trk.query.terms import (
     Reference,
     Text,
 )
-from trk.records import CheckedCondition, CheckReport, RunRecord
+from trk.records import RunRecord
 
 _COMPARE: Mapping[str, Callable[[Decimal, Decimal], bool]] = {
     "<": operator.lt,

@@ -79,13 +79,18 @@ def compare(
             records += ranked(found, metric, place, best, mode=modes.get(metric))
         return side_by_side(found, _several(records), base, modes=modes)
 
-    whole = sources.within(found, deadline, ask)
-    told = replace(
-        whole,
-        params=_narrowed("param", whole.params, params, warn),
-        metrics=_narrowed("metric", whole.metrics, metrics, warn),
-    )
+    told = _only(sources.within(found, deadline, ask), metrics, params, warn)
     return told if all else differing(told)
+
+
+def _only(
+    found: Comparison, metrics: str | Sequence[str] | None, params: str | Sequence[str] | None, warn: Warn
+) -> Comparison:
+    return replace(
+        found,
+        params=_narrowed("param", found.params, params, warn),
+        metrics=_narrowed("metric", found.metrics, metrics, warn),
+    )
 
 
 def _narrowed(what: str, found: Mapping[str, T], globs: str | Sequence[str] | None, warn: Warn) -> Mapping[str, T]:
