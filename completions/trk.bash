@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,check,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,plot,report,watch,artifacts,compare,check,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -140,6 +140,24 @@ _trk_table() {
         places=('one:metric:')
         others='one:metric:'
         ;;
+    plot)
+        options='--run --experiment --filter --best --metric --mode --n --x --smooth --log-x --log-y --width --height --output --source --timeout --json --quiet --help'
+        values='--run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --best=none --metric=one:metric: --mode=one::max,min --n=none -n=none --x=one::step,time,relative --smooth=none --width=none --height=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none'
+        places=('one:metric:')
+        others='one:metric:'
+        ;;
+    report)
+        options='--experiment --filter --best --metric --mode --n --baseline --title --output --open --log --source --timeout --json --quiet --help'
+        values='--experiment=one:experiment: -e=one:experiment: --filter=one:metric: --best=none --metric=one:metric: --mode=one::max,min --n=none -n=none --baseline=one:run+best-of: --title=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none'
+        places=('one:run:')
+        others='one:run:'
+        ;;
+    watch)
+        options='--interval --timeout --source --json --quiet --help'
+        values='--interval=none --timeout=none --source=one::local,mlflow,wandb,memory'
+        places=('one:run:')
+        others='one:run:'
+        ;;
     artifacts)
         options='--run --path --type --history --row --output --force --source --timeout --format --json --field --quiet --help'
         values='--run=one:run: --path=one:own-artifact+artifact: --type=one::model,checkpoint,weights,dataset,image,audio,video,viz,report,config,code,sample,custom --row=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
@@ -221,7 +239,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,checks,delivery,exit-codes,import,json,sessions,sources,storage,trackers')
+        places=('one::bundles,checks,delivery,exit-codes,import,json,pictures,sessions,sources,storage,trackers')
         ;;
     esac
 }

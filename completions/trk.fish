@@ -88,6 +88,12 @@ function __trk_valued
             printf '%s\n' --run --source --timeout --format --field
         case history
             printf '%s\n' --run --source --timeout --format --field
+        case plot
+            printf '%s\n' --run --experiment -e --filter --best --metric --mode --n -n --x --smooth --width --height --output -o --source --timeout
+        case report
+            printf '%s\n' --experiment -e --filter --best --metric --mode --n -n --baseline --title --output -o --source --timeout
+        case watch
+            printf '%s\n' --interval --timeout --source
         case artifacts
             printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
         case compare
@@ -192,6 +198,9 @@ complete -c trk -n __trk_first -a best -d 'The best run by a metric.'
 complete -c trk -n __trk_first -a ls -d 'Runs with their metrics.'
 complete -c trk -n __trk_first -a show -d 'Everything about one run.'
 complete -c trk -n __trk_first -a history -d 'The points of metrics.'
+complete -c trk -n __trk_first -a plot -d 'Metrics as curves, here or in a file.'
+complete -c trk -n __trk_first -a report -d 'A page of HTML about runs.'
+complete -c trk -n __trk_first -a watch -d 'Runs live, until they end.'
 complete -c trk -n __trk_first -a artifacts -d 'List or fetch files and tables.'
 complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a baseline.'
 complete -c trk -n __trk_first -a check -d 'A gate: exit 5 when a condition fails.'
@@ -209,7 +218,7 @@ complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
-complete -c trk -n '__trk_in start best ls export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start best ls plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
 complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
@@ -225,10 +234,10 @@ complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B back
 complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls show history compare check delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start end best ls show history plot report compare check delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare check delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history plot report watch artifacts compare check delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
@@ -262,14 +271,34 @@ complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
-complete -c trk -n '__trk_in best ls export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in best ls show history artifacts compare check' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in best ls plot report export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best ls show history plot report artifacts compare check' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
 complete -c trk -n '__trk_in ls' -l columns -d 'Such as name,metrics.f1,params.lr,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
 complete -c trk -n '__trk_in ls' -l deleted -d 'The deleted ones, from the journal alone.'
-complete -c trk -n '__trk_in history' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in history plot' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in plot report' -l best -d 'The N best runs by --metric.' -x
+complete -c trk -n '__trk_in plot' -l metric -d 'The metric for --best; else the first KEY.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in plot report' -l mode -d 'Which is better; else as defined.' -x -a 'max min'
+complete -c trk -n '__trk_in plot report' -l n -s n -d 'How many runs, newest first.' -x
+complete -c trk -n '__trk_in plot' -l x -d 'What is drawn across.' -x -a 'step time relative'
+complete -c trk -n '__trk_in plot' -l smooth -d 'Moving average: the weight of the past, from 0 to 1.' -x
+complete -c trk -n '__trk_in plot' -l log-x -d 'A logarithmic axis across.'
+complete -c trk -n '__trk_in plot' -l log-y -d 'A logarithmic axis upwards.'
+complete -c trk -n '__trk_in plot' -l width -d 'Columns; of a file, pixels.' -x
+complete -c trk -n '__trk_in plot' -l height -d 'Rows; of a file, pixels.' -x
+complete -c trk -n '__trk_in plot' -l output -s o -d 'Into a .png, .svg or .html.' -r -F
+complete -c trk -n '__trk_in report' -l metric -d 'The metric to rank by; else one of most runs.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in report compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run+best-of)'
+complete -c trk -n '__trk_in report' -l title -d 'The page\'s heading.' -x
+complete -c trk -n '__trk_in report' -l output -s o -d 'The file; left out: trk-report.html.' -r -F
+complete -c trk -n '__trk_in report' -l open -d 'Show it in the browser.'
+complete -c trk -n '__trk_in report' -l log -d 'Also log it, into the one run or the active one.'
+complete -c trk -n '__trk_in watch' -l interval -d 'No more often than this; a server: at most every 5 s.' -x
+complete -c trk -n '__trk_in watch' -l timeout -d 'Exit 1 when a run still goes on after this.' -x
+complete -c trk -n '__trk_in watch' -l source -d 'Where to read; left out: the journal.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in artifacts' -l path -d 'ls: this folder or file only.' -x -k -a '(__trk_values one own-artifact+artifact)'
 complete -c trk -n '__trk_in artifacts' -l type -d 'ls: artifacts of this type only.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
 complete -c trk -n '__trk_in artifacts' -l history -d 'ls: also what was at a path before (in the journal).'
@@ -278,7 +307,6 @@ complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, the 
 complete -c trk -n '__trk_in artifacts' -l force -d 'get: replace files that are there.'
 complete -c trk -n '__trk_in artifacts' -l timeout -d 'How long to wait; ls 30, get 3600.' -x
 complete -c trk -n '__trk_in artifacts' -l quiet -s q -d 'ls: print paths only. get: no talk.'
-complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run+best-of)'
 complete -c trk -n '__trk_in compare' -l best -d 'And the N best runs by --metric.' -x
 complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
@@ -345,6 +373,9 @@ complete -c trk -n '__trk_at log-figure 1' -F
 complete -c trk -n '__trk_at log-artifact 1 more' -F
 complete -c trk -n '__trk_at show 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at plot 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at report 1 more' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at watch 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
 complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+artifact+run)'
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
@@ -358,4 +389,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles checks delivery exit-codes import json sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles checks delivery exit-codes import json pictures sessions sources storage trackers'

@@ -23,11 +23,12 @@ class Seconds(float):
 class Column:
     """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for.
 
-    `above` stands above the title in a table.
+    What is `whole` is never folded, but may be left out. `above` stands above the title in a table.
     """
 
     title: str
     keep: bool = False
+    whole: bool = False
     above: str = ""
 
 

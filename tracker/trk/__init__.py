@@ -98,6 +98,8 @@ if TYPE_CHECKING:
     )
     from trk.imports.tables import import_csv as import_csv
     from trk.owners import Owner as Owner
+    from trk.pictures.plotting import plot as plot
+    from trk.pictures.reporting import report as report
     from trk.query.artifacts import artifacts as artifacts
     from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
@@ -108,6 +110,8 @@ if TYPE_CHECKING:
     from trk.query.compare import compare as compare
     from trk.query.reports import CheckedCondition as CheckedCondition
     from trk.query.reports import CheckReport as CheckReport
+    from trk.query.watching import Watched as Watched
+    from trk.query.watching import watch as watch
     from trk.records import (
         ArtifactRecord as ArtifactRecord,
     )
@@ -185,11 +189,14 @@ _HOMES = {
     "trk.imports.records": ("ImportReport", "NotTaken", "TakenRun"),
     "trk.imports.tables": ("import_csv",),
     "trk.owners": ("Owner",),
+    "trk.pictures.plotting": ("plot",),
+    "trk.pictures.reporting": ("report",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
     "trk.query.reports": ("CheckedCondition", "CheckReport"),
+    "trk.query.watching": ("Watched", "watch"),
     "trk.records": (
         "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
         "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",

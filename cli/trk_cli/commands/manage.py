@@ -73,7 +73,7 @@ def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
     """Explain a topic: bundles, checks, delivery, exit-codes, import, json,
-    sessions, sources, storage, trackers.
+    pictures, sessions, sources, storage, trackers.
 
     Example: trk help exit-codes
     """
