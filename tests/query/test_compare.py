@@ -59,6 +59,19 @@ def test_all_tells_everything() -> None:
     assert (list(found.params), list(found.metrics)) == (["seed"], ["acc"])
 
 
+def test_globs_narrow_what_is_told_and_one_that_fits_nothing_is_named() -> None:
+    ended("one", params={"lr": 1, "opt.a": 1, "opt.b": 1}, metrics={"f1": 1.0, "val/f1": 1.0, "acc": 0.5})
+    ended("two", params={"lr": 2, "opt.a": 2, "opt.b": 1}, metrics={"f1": 2.0, "val/f1": 2.0, "acc": 0.5})
+    said: list[str] = []
+    found = trk.compare(["one", "two"], metrics="val/*", params=["opt.*"], warn=said.append)
+    assert (list(found.metrics), list(found.params), said) == (["val/f1"], ["opt.a"], [])
+    found = trk.compare(["one", "two"], metrics=["*f1", "acc"], params=[], all=True, warn=said.append)
+    assert (list(found.metrics), list(found.params), said) == (["acc", "f1", "val/f1"], [], [])
+    found = trk.compare(["one", "two"], metrics=["vol/f1"], warn=said.append)
+    assert (list(found.metrics), list(found.params)) == ([], ["lr", "opt.a"])
+    assert said == ["none of these runs has a metric vol/f1; there is val/f1, f1"]
+
+
 def test_nan_equals_nan_and_nothing_else() -> None:
     ended("one", metrics={"same": math.nan, "other": math.nan, "endless": math.inf, "zero": 0.0})
     ended("two", metrics={"same": math.nan, "other": 0.0, "endless": math.inf, "zero": -0.0})
@@ -239,11 +252,39 @@ def test_a_run_alone_is_not_its_own_baseline() -> None:
 def test_where_no_other_run_can_be_the_baseline_none_is_found() -> None:
     only = ended("only", metrics={"f1": 0.9, "bad": math.nan}, tags={"branch": "main"})
     for words in ("best:f1", "tag:branch=main"):
-        with pytest.raises(NotFound, match="no other run in experiment digits"):
+        with pytest.raises(NotFound, match=r"no other (finished )?run in experiment digits"):
             trk.compare(only, baseline=words)
     ended("bad", metrics={"bad": math.nan})
     with pytest.raises(NotFound, match="finite"):
         trk.compare(only, baseline="best:bad", mode="min")
+
+
+def test_the_direction_may_stand_beside_the_metric_of_a_baseline() -> None:
+    low, high = ended("low", metrics={"tokens": 1.0}), ended("high", metrics={"tokens": 2.0})
+    run = ended("run", metrics={"tokens": 1.5})
+    for mode, base in (("min", low), ("max", high)):
+        found = trk.compare(run, baseline=f"best:tokens:{mode}")
+        assert (found.baseline, found.metrics["tokens"].mode) == (base.id, mode)
+    with pytest.raises(UsageError, match="min"):
+        trk.compare(run, baseline="best:tokens:min", mode="max")
+
+
+def test_the_run_that_ended_last_is_a_baseline_and_never_the_run_itself() -> None:
+    first, second = ended("first"), ended("second", experiment="letters")
+    assert trk.compare(first, baseline="@last", all=True).baseline == second.id
+    assert trk.compare(second, baseline="@last", all=True).baseline == first.id
+    with pytest.raises(UsageError, match="itself"):
+        trk.compare(second, baseline="second")
+    trk.delete(first.id)
+    with pytest.raises(NotFound, match="no other run has ended"):
+        trk.compare(second, baseline="@last")
+
+
+def test_a_run_that_failed_or_still_runs_is_no_baseline_by_its_tag() -> None:
+    one = ended("one", tags={"branch": "main"})
+    trk.start("failed", experiment="digits", tags={"branch": "main"}).finish("FAILED")
+    trk.start("running", experiment="digits", tags={"branch": "main"})
+    assert trk.compare(ended("run"), baseline="tag:branch=main", all=True).baseline == one.id
 
 
 def test_the_newest_run_with_a_tag_is_a_baseline() -> None:
@@ -371,7 +412,7 @@ def test_a_run_that_is_not_there_is_not_found() -> None:
 def test_python_compares_with_the_words_of_the_command_line() -> None:
     parameters = inspect.signature(trk.compare).parameters
     assert [name for name in parameters if name != "warn"] == [
-        "runs", "baseline", "best", "metric", "mode", "experiment", "all", "source", "timeout",
+        "runs", "baseline", "best", "metric", "mode", "metrics", "params", "experiment", "all", "source", "timeout",
     ]  # fmt: skip
     assert all(found.kind is found.KEYWORD_ONLY for found in list(parameters.values())[1:])
 
@@ -449,6 +490,7 @@ def test_runs_of_mlflows_own_client_are_compared_with_those_of_trk(delivered: li
     experiment = own.get_experiment_by_name("digits").experiment_id
     foreign = own.create_run(experiment, run_name="by\nhand", tags={"made by": "hand"})
     own.log_metric(foreign.info.run_id, "f1", 1.0)
+    own.set_terminated(foreign.info.run_id)
     handle = f"mlflow:{foreign.info.run_id}"
     found = trk.compare(delivered[0], baseline="tag:made by=hand")
     assert of(found) == [handle, delivered[0].id]

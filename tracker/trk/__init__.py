@@ -52,6 +52,9 @@ if TYPE_CHECKING:
         BackendError as BackendError,
     )
     from trk.errors import (
+        CheckFailed as CheckFailed,
+    )
+    from trk.errors import (
         ConfigurationError as ConfigurationError,
     )
     from trk.errors import (
@@ -105,6 +108,7 @@ if TYPE_CHECKING:
     from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
     from trk.query.ask import get_run as get_run
+    from trk.query.check import check as check
     from trk.query.compare import compare as compare
     from trk.query.exports import ExportedTable as ExportedTable
     from trk.query.exports import export_history as export_history
@@ -113,6 +117,8 @@ if TYPE_CHECKING:
     from trk.query.histories import series as series
     from trk.query.listing import groups as groups
     from trk.query.listing import search as search
+    from trk.query.reports import CheckedCondition as CheckedCondition
+    from trk.query.reports import CheckReport as CheckReport
     from trk.query.series import aligned as aligned
     from trk.query.watching import Watched as Watched
     from trk.query.watching import watch as watch
@@ -183,8 +189,8 @@ _HOMES = {
     "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (
-        "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
-        "SessionError", "SourceUnavailable", "TrkError", "UsageError",
+        "BackendError", "CheckFailed", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered",
+        "NotFound", "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
     "trk.imports.from_mlflow": ("import_mlflow",),
@@ -198,7 +204,9 @@ _HOMES = {
     "trk.pictures.reporting": ("report",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run"),
+    "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
+    "trk.query.reports": ("CheckedCondition", "CheckReport"),
     "trk.query.watching": ("Watched", "watch"),
     "trk.query.exports": ("ExportedTable", "export_history", "export_runs"),
     "trk.query.histories": ("history", "series"),
