@@ -10,11 +10,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trk
 from trk.delivery.loop import Loop
-from trk.query.answers import Answers
+
+if TYPE_CHECKING:
+    from trk.query.answers import Answers
 
 LINE = 1 << 16  # bytes of a message
 

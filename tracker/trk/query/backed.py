@@ -112,15 +112,13 @@ class BackendSource:
     ) -> tuple[list[Score], int]:
         """From what delivery left, from memory, and the other histories read in several threads.
 
-        Where extremes are not asked for, from the last values alone, but of runs that end with NaN: of points at one
-        step and time, MLflow takes a NaN for more than a negative number.
+        Where extremes are not asked for, from the last values alone.
         """
         records = list(self._matching(experiment, where))
         having = [record for record in records if metric in record.metrics]
         found: dict[str, Score] = {}
         if not extremes:
-            sure = [record for record in having if record.metrics[metric] == record.metrics[metric]]
-            found = {record.run_id: last_score(record, metric) for record in sure}
+            found = {record.run_id: last_score(record, metric) for record in having}
         elif believe:
             found = self._told(having, metric)
         unread = [record for record in having if record.run_id not in found]
