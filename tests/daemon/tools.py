@@ -53,8 +53,17 @@ class Place:
     def done(self, *words: str, timeout: float = 60, **env: str) -> str:
         """Run a command that succeeds; returns what it prints."""
         found = self.trk(*words, timeout=timeout, **env)
-        assert found.returncode == 0, found.stderr
+        assert found.returncode == 0, f"{found.stderr}\n{self.trace()}"
         return found.stdout.strip()
+
+    def trace(self) -> str:
+        """What the daemons say of themselves, and where their threads are: for who looks into a failure."""
+        for pid in self.daemons():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+        time.sleep(0.5)  # nothing tells when it is written; this is a failure's last word
+        found = self.project / ".trk" / "daemon.log"
+        return found.read_text()[-20_000:] if found.exists() else "no daemon wrote a log"
 
     def status(self) -> dict[str, Any]:
         """What `trk daemon status` says."""

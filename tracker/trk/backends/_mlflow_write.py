@@ -43,7 +43,8 @@ class Batch:
     def add(self, row: Row) -> None:
         """Take a METRIC, PARAM, TAG or SUMMARY row. Raises BackendRefused for a param that would change."""
         if row.values or row.kind is Kind.METRIC:
-            self.metrics += [(key, value, row.time_ms, row.step or 0) for key, value in row.values.items()]
+            for key, value in row.values.items():
+                self.metrics.append((key, value, row.time_ms, row.step or 0))
             return
         key, text = row.key or "", row.text or ""
         if row.kind is Kind.TAG:

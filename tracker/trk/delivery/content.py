@@ -58,7 +58,8 @@ class Contents:
 
     def whole(self, rows: Sequence[Row]) -> Sequence[Row]:
         """As many of the next rows as go into one page: the end of a run, which lists its files, begins another."""
-        return next((rows[:at] for at, row in enumerate(rows) if at and _is_end(row)), rows)
+        at = next((at for at, row in enumerate(rows) if row.kind is Kind.STATUS and at and _is_end(row)), len(rows))
+        return rows[:at]
 
     def covers(self, row: Row) -> bool:
         """Whether a TABLE row was handed over with one before it."""
@@ -77,7 +78,9 @@ class Contents:
         ready: list[Row] = []
         rejected: list[Rejection] = []
         for row in rows:
-            if row.kind is Kind.TABLE:
+            if row.values:  # most are
+                ready.append(row)
+            elif row.kind is Kind.TABLE:
                 self._table(row, ready, rejected)
             elif row.kind in FILES:
                 self._files(row, ready, rejected)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -29,22 +30,16 @@ def batches(rows: Sequence[Row], limits: Limits) -> Iterator[Batch]:
     through = rows[0].n - 1 if rows else 0
     for row in rows:
         # A line of a history is one: a part of it could not be told from the whole.
-        for part in (row,) if limits.lines else _parts(row, limits.metrics):
-            size = _size(part)
-            if not gathered:
-                load.begin(part, size)
-            elif not (_joins(gathered[-1], part) and load.takes(part, size)):
-                yield Batch(tuple(gathered), through)
-                gathered = []
-                load.begin(part, size)
+        for part in (row,) if limits.lines or len(row.values) <= limits.metrics else _parted(row, limits.metrics):
+            if not (gathered and _joins(gathered[-1], part) and load.takes(part)):
+                if gathered:
+                    yield Batch(tuple(gathered), through)
+                    gathered = []
+                load.begin(part)
             gathered.append(part)
         through = row.n
     if gathered:
         yield Batch(tuple(gathered), through)
-
-
-def _parts(row: Row, most: int) -> Iterable[Row]:
-    return (row,) if len(row.values) <= most else _parted(row, most)
 
 
 def _parted(row: Row, most: int) -> Iterator[Row]:
@@ -58,21 +53,24 @@ def _joins(before: Row, row: Row) -> bool:
 
     Anything else goes alone, to keep its place.
     """
-    return (_is_plain(before) and _is_plain(row)) or (before.kind in FILES and row.kind in FILES)
-
-
-def _is_plain(row: Row) -> bool:
-    return row.kind in _PLAIN or bool(row.values)  # a summary that is a number is a point
+    if row.values or row.kind in _PLAIN:  # a summary that is a number is a point
+        return bool(before.values) or before.kind in _PLAIN
+    return before.kind in FILES and row.kind in FILES
 
 
 def _size(row: Row) -> int:
     """How many bytes a row may be as JSON."""
     if row.values:
-        return sum([len(key) if key.isascii() else 12 * len(key) for key in row.values], _POINT_BYTES * len(row.values))
+        return sum(map(_point_bytes, row.values))
     text = row.text or ""
     # JSON may write a character as six bytes (\u0001), beyond ASCII as twelve (an emoji); of a text longer than a
     # backend takes, it sends the whole apart.
     return _TEXT_BYTES + _name_bytes(row.key or "") + (6 if text.isascii() else 12) * min(len(text), 8000)
+
+
+@functools.lru_cache(maxsize=4096)
+def _point_bytes(name: str) -> int:
+    return _POINT_BYTES + _name_bytes(name)
 
 
 class _Load:
@@ -82,26 +80,26 @@ class _Load:
         self._limits = limits
         self._metrics = self._params = self._tags = self._files = self._bytes = 0
 
-    def begin(self, row: Row, size: int) -> None:
-        """A batch begins with this row, of so many bytes, whatever it is."""
+    def begin(self, row: Row) -> None:
+        """A batch begins with this row, whatever it is."""
         self._metrics, self._params, self._tags, self._files = _counts(row)
-        self._bytes = size
+        self._bytes = _size(row)
 
-    def takes(self, row: Row, size: int) -> bool:
-        """Whether the row, of so many bytes, goes into the batch; then it is in it."""
-        metrics, params, tags, files = _counts(row)
-        metrics, params, tags = metrics + self._metrics, params + self._params, tags + self._tags
-        files, size = files + self._files, size + self._bytes
+    def takes(self, row: Row) -> bool:
+        """Whether the row goes into the batch; then it is in it."""
         limits = self._limits
-        if (
-            metrics > limits.metrics
-            or params > limits.params
-            or tags > limits.tags
-            or files > limits.files
-            or size > limits.bytes
-        ):
+        size = self._bytes + _size(row)
+        if row.values:  # most are: nothing else of them is counted
+            metrics = self._metrics + len(row.values)
+            if metrics > limits.metrics or size > limits.bytes:
+                return False
+            self._metrics, self._bytes = metrics, size
+            return True
+        _, params, tags, files = _counts(row)
+        params, tags, files = params + self._params, tags + self._tags, files + self._files
+        if params > limits.params or tags > limits.tags or files > limits.files or size > limits.bytes:
             return False
-        self._metrics, self._params, self._tags, self._files, self._bytes = metrics, params, tags, files, size
+        self._params, self._tags, self._files, self._bytes = params, tags, files, size
         return True
 
 
