@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from trk.backends.base import ArtifactBackend, ScoringBackend, SearchableBackend
+from trk.backends.histories import THREADS, in_threads
 from trk.errors import ConfigurationError
 from trk.journal import files, lifecycle, read, remembered
 from trk.journal.db import Journal
@@ -16,7 +17,6 @@ from trk.query.filters import Filter
 from trk.query.scores import Score, last_score, score, stats
 from trk.records import ArtifactRecord, MetricPoint, MetricStats, RunRecord
 
-HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
 PAGE = 200  # records whose deliveries are looked up together
 KEEP_EVERY = 500  # histories that are remembered together: who interrupts a long reading keeps what there is
 
@@ -171,15 +171,8 @@ class BackendSource:
 
     def _histories(self, records: Sequence[RunRecord], metric: str) -> Iterator[tuple[RunRecord, list[MetricPoint]]]:
         if isinstance(self._backend, ScoringBackend):
-            yield from self._backend.histories(records, metric)
-            return
-        pool = ThreadPoolExecutor(HISTORY_THREADS)
-        try:
-            asked = {pool.submit(self.history, record, metric): record for record in records}
-            for done in as_completed(asked):
-                yield asked[done], done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            return self._backend.histories(records, metric)
+        return in_threads(self.history, records, metric)
 
     def holds(self, score_: Score, metric: str) -> bool:
         """Whether the points say what was told of them."""
@@ -198,7 +191,7 @@ class BackendSource:
     def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
         """The values of all metrics at this step."""
         names = sorted(run.metrics)
-        with ThreadPoolExecutor(HISTORY_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             histories = pool.map(
                 lambda name: self._read.pop((run.run_id, name), None) or self.history(run, name), names
             )
