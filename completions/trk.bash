@@ -178,9 +178,10 @@ _trk_table() {
         others='one:run:'
         ;;
     import)
-        options='--backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --json --quiet --help'
-        values='--backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
-        places=('file')
+        options='--uri --experiment --filter --artifacts --name --step --time --param --run-column --backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --dry-run --json --quiet --help'
+        values='--uri=none --experiment=one:experiment: -e=one:experiment: --filter=none --name=none --step=none --time=none --param=none --run-column=none --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
+        places=('file' 'file')
+        others='file'
         ;;
     verify)
         options='--run --backend --timeout --format --json --field --quiet --help'
@@ -214,7 +215,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,delivery,exit-codes,json,sessions,sources,storage,trackers')
+        places=('one::bundles,delivery,exit-codes,import,json,sessions,sources,storage,trackers')
         ;;
     esac
 }

@@ -91,6 +91,8 @@ _TABLE = {
     ("compare", "--baseline"): Values("one", f"run+{complete.BEST}"),
     ("artifacts", "--path"): Values("one", f"{complete.OWN}+artifact"),
     ("artifacts", "RUN|WHAT"): Values("one", f"{complete.OWN}+artifact+run"),
+    ("import", "WHAT"): Values("file"),
+    ("import", "--param"): _NONE,  # columns of a file
     ("ls", "--status"): Values("one", words=tuple(Status)),
     ("ls", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
     ("", "--sort"): Values("one", complete.COLUMN, SORT_ATTRIBUTES),

@@ -29,7 +29,8 @@ VERBS = {
     "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
     "gc": "--older-than= --dry-run --json -q/--quiet",
     "export": "--bundle= --run=* -e/--experiment= --filter= --pending --force --json -q/--quiet",
-    "import": "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --json "
+    "import": "--uri= -e/--experiment= --filter= --artifacts --name= --step= --time= --param=* --run-column= "
+    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --dry-run --json "
     "-q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,
     "log-metric": _LOG + "--step= --timestamp=",

@@ -81,6 +81,19 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.imports.from_mlflow import import_mlflow as import_mlflow
+    from trk.imports.from_tensorboard import import_tensorboard as import_tensorboard
+    from trk.imports.from_wandb import import_wandb as import_wandb
+    from trk.imports.records import (
+        ImportReport as ImportReport,
+    )
+    from trk.imports.records import (
+        NotTaken as NotTaken,
+    )
+    from trk.imports.records import (
+        TakenRun as TakenRun,
+    )
+    from trk.imports.tables import import_csv as import_csv
     from trk.owners import Owner as Owner
     from trk.query.artifacts import artifacts as artifacts
     from trk.query.artifacts import get_artifact as get_artifact
@@ -160,6 +173,11 @@ _HOMES = {
         "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.imports.from_mlflow": ("import_mlflow",),
+    "trk.imports.from_tensorboard": ("import_tensorboard",),
+    "trk.imports.from_wandb": ("import_wandb",),
+    "trk.imports.records": ("ImportReport", "NotTaken", "TakenRun"),
+    "trk.imports.tables": ("import_csv",),
     "trk.owners": ("Owner",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run", "history", "search"),
