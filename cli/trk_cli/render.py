@@ -29,6 +29,8 @@ _MARKDOWN = str.maketrans(
 
 def exact(cell: Cell) -> str:
     """A cell for machines: the shortest number that reads back the same, ISO times, texts as they are."""
+    if type(cell) is float and cell - cell == 0:  # most cells of long lists are
+        return repr(cell)
     if cell is None:
         return ""
     if isinstance(cell, str):

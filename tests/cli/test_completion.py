@@ -65,7 +65,7 @@ def part(script: str, shell: str, verb: str) -> str:
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_every_script_has_every_verb_and_each_of_its_options(shell: str) -> None:
-    script = completion.script(app.app, shell)
+    script = completion.script(app.application(), shell)
     for verb in tokens.VERBS:
         said = part(script, shell, verb)
         for name, (long, valued, _) in tokens.table(verb).items():
@@ -84,7 +84,7 @@ def test_a_shell_that_is_not_known_or_not_named_is_a_usage_error(call: Call) -> 
     page = call("completion", "--help").out
     assert all(f"trk completion {shell}" in page for shell in completion.SHELLS)
     with pytest.raises(UsageError):
-        completion.script(app.app, "tcsh")
+        completion.script(app.application(), "tcsh")
 
 
 def other_app() -> typer.Typer:
@@ -128,7 +128,7 @@ def test_a_new_verb_is_taken_up_with_what_help_calls_its_values() -> None:
 def test_what_the_scripts_ask_for_is_answered() -> None:
     asked = {
         values.ask
-        for verb in completion.verbs(app.app)
+        for verb in completion.verbs(app.application())
         for values in (*(option.values for option in verb.options), *(place.values for place in verb.places))
         if values is not None and values.ask
     }
@@ -167,9 +167,8 @@ def test_names_come_newest_first_and_begin_with_what_is_typed(call: Call) -> Non
 def test_the_best_by_a_metric_is_offered_as_a_baseline(call: Call) -> None:
     with trk.start("bestow") as run:
         run.log_metrics({"f1": 1, "val/loss": 1})
-    baselines = [
-        option.values for verb in completion.verbs(app.app) for option in verb.options if "--baseline" in option.names
-    ]
+    verbs = completion.verbs(app.application())
+    baselines = [option.values for verb in verbs for option in verb.options if "--baseline" in option.names]
     assert len(baselines) > 1
     for baseline in baselines:
         assert baseline is not None
@@ -195,7 +194,7 @@ def test_what_the_run_has_is_offered_first_by_name_and_by_path(call: Call, monke
         assert words(call, "own-artifact+artifact", "dir") == ["dir/both.json"]  # once
     monkeypatch.setenv("TRK_RUN", "nobody")
     assert words(call, "own-artifact") == []
-    (places,) = (verb.places for verb in completion.verbs(app.app) if verb.name == "artifacts")
+    (places,) = (verb.places for verb in completion.verbs(app.application()) if verb.name == "artifacts")
     assert places[1].values.ask == "own-artifact+artifact+run"
 
 

@@ -81,7 +81,7 @@ end
 class Place:
     """A home folder with `trk` in its PATH, the shells' files, and a project with runs and files."""
 
-    def __init__(self, home: Path, completed: typer.Typer = app.app) -> None:
+    def __init__(self, home: Path, completed: typer.Typer | None = None) -> None:
         self.home, self.project = home, home / "project"
         kept = {name: value for name, value in helpers.child_environment().items() if not name.startswith(FOREIGN)}
         self.env = {
@@ -89,7 +89,7 @@ class Place:
             "ZDOTDIR": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{os.defpath}", "PYTHON": sys.executable,
             "TRK_BACKENDS": "none", "LC_ALL": "C.UTF-8", "TERM": "xterm",
         }  # fmt: skip
-        scripts = {f"script.{shell}": completion.script(completed, shell) for shell in SHELLS}
+        scripts = {f"script.{shell}": completion.script(completed or app.application(), shell) for shell in SHELLS}
         for name, text in {**SET_UP, **scripts, "bin/trk": RECORDER}.items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text(text)
@@ -364,7 +364,7 @@ def in_bash(place: Place, script: str, line: str, **env: str) -> list[str]:
 
 
 def test_bash_offers_every_option_of_every_verb(place: Place) -> None:
-    script = completion.script(app.app, "bash")
+    script = completion.script(app.application(), "bash")
     for verb in tokens.VERBS:
         wanted = {long for long, _, _ in tokens.table(verb).values()} | {"--help"}
         assert set(in_bash(place, script, f"trk {verb} --")) == wanted
@@ -384,7 +384,7 @@ def test_bash_offers_every_option_of_every_verb(place: Place) -> None:
     ],
 )
 def test_bash_offers_what_readline_puts_after_what_it_keeps(line: str, offered: list[str] | None, place: Place) -> None:
-    found = in_bash(place, completion.script(app.app, "bash"), line)
+    found = in_bash(place, completion.script(app.application(), "bash"), line)
     assert found == offered if offered is not None else "baseline" in found
 
 
@@ -413,7 +413,7 @@ def test_fish_finds_the_script_where_the_wheel_puts_it(place: Place, tmp_path: P
     needs("fish")
     folder = tmp_path / "fish" / "vendor_completions.d"
     folder.mkdir(parents=True)
-    (folder / "trk.fish").write_text(completion.script(app.app, "fish"))
+    (folder / "trk.fish").write_text(completion.script(app.application(), "fish"))
     said = place.run(
         ["fish", "-c", "complete -C 'trk be'"], XDG_DATA_DIRS=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path / "empty")
     )
@@ -422,7 +422,7 @@ def test_fish_finds_the_script_where_the_wheel_puts_it(place: Place, tmp_path: P
 
 def test_zsh_finds_the_script_where_the_wheel_puts_it(place: Place, tmp_path: Path) -> None:
     needs("zsh")
-    (tmp_path / "_trk").write_text(completion.script(app.app, "zsh"))
+    (tmp_path / "_trk").write_text(completion.script(app.application(), "zsh"))
     (tmp_path / ".zshrc").write_text(
         f"fpath=({tmp_path} $fpath)\nautoload -Uz compinit && compinit -u -D\n"
         'n=0\nprecmd() { n=$((n + 1)); PS1="ready-$n> " }\n'

@@ -13,7 +13,7 @@ from trk.errors import UsageError
 from trk_cli import __main__ as command
 from trk_cli import app, hot, tokens
 
-CLICK: Any = typer.main.get_command(app.app)
+CLICK: Any = typer.main.get_command(app.application())
 LOG_VERBS = sorted(hot.POSITIONALS)
 
 

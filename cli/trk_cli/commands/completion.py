@@ -30,4 +30,4 @@ def completion(
 
     if shell is None:
         raise UsageError("completion needs a shell: bash, zsh or fish", hint=_LOADED)
-    output.emit(library.script(app.app, shell))
+    output.emit(library.script(app.application(), shell))

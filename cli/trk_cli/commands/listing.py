@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -103,7 +103,8 @@ def _show_runs(runs: Sequence[RunRecord], columns: str | None, shape: OutputOpti
     asked = cols.parse(columns) if columns is not None else None
     found = _columns_for(runs) if asked is None else cols.expanded(asked, runs)
     heads = _ranked(found) if asked is None else [_head(column) for column in found]
-    rows = [[cell(run, column) for column in found] for run in runs]
+    tell = [_teller(column) for column in found]
+    rows = [[told(run) for told in tell] for run in runs]
     ids = [run.run_id for run in runs]
 
     def forms() -> list[Any]:  # which a table does not need
@@ -116,6 +117,14 @@ def cell(run: RunRecord, column: cols.Column) -> Any:
     """What a run has in a column, as it is shown."""
     found = cols.cell(run, column)
     return Seconds(found) if column == ("", "duration") and found is not None else found
+
+
+def _teller(column: cols.Column) -> Callable[[RunRecord], Any]:
+    """What tells of each run what it has in a column."""
+    kind, name = column
+    if kind == "metrics":  # the most, of long lists
+        return lambda run: run.metrics.get(name)
+    return lambda run: cell(run, column)
 
 
 def _head(column: cols.Column) -> Column:
