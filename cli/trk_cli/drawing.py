@@ -28,7 +28,7 @@ def drawn(charts: Sequence[Chart], *, width: int, height: int, colour: bool) -> 
 
 def _chart(chart: Chart, numbers: Mapping[str, int], width: int, height: int, colour: bool) -> str:
     across, up = chart_axes(chart)
-    ticks = {round((1 - up.place(value)) * (height - 1)): text for value, text in up.ticks(max(2, height // 4))}
+    ticks = {round((1 - up.place(value)) * (height - 1)): text for value, text in up.ticks(max(2, height // 3))}
     left = max((len(text) for text in ticks.values()), default=1)
     inner = width - left - 2 - (_ROOM if len(numbers) > 1 else 0)
     rows, ends = _dots(chart, numbers, (across, up), (inner, height), colour)
