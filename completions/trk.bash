@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,check,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -123,11 +123,11 @@ _trk_table() {
         ;;
     best)
         options='--metric --mode --agg --n --experiment --filter --source --timeout --format --json --field --quiet --help'
-        values='--metric=one:metric: --mode=one::max,min --agg=one::best,last,min,max --n=none -n=none --experiment=one:experiment: -e=one:experiment: --filter=none --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        values='--metric=one:metric: --mode=one::max,min --agg=one::best,last,min,max --n=none -n=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         ;;
     ls)
         options='--experiment --filter --sort --status --n --columns --deleted --source --timeout --format --json --field --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --filter=none --sort=one:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --status=one::RUNNING,FINISHED,FAILED,KILLED --n=none -n=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        values='--experiment=one:experiment: -e=one:experiment: --filter=one:metric: --sort=one:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --status=one::RUNNING,FINISHED,FAILED,KILLED --n=none -n=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         ;;
     show)
         options='--run --source --timeout --format --json --field --quiet --help'
@@ -151,6 +151,12 @@ _trk_table() {
         places=('one:run:')
         others='one:run:'
         ;;
+    check)
+        options='--run --baseline --allow-no-baseline --from --experiment --source --timeout --format --json --field --quiet --help'
+        values='--run=one:run: --baseline=one:run+best-of: --from=file --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('one:metric:')
+        others='one:metric:'
+        ;;
     delete)
         options='--timeout --no-wait --yes --strict --json --quiet --help'
         values='--timeout=none'
@@ -173,7 +179,7 @@ _trk_table() {
         ;;
     export)
         options='--bundle --run --experiment --filter --pending --force --json --quiet --help'
-        values='--bundle=file --run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=none'
+        values='--bundle=file --run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=one:metric:'
         places=('one:run:')
         others='one:run:'
         ;;

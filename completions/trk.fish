@@ -92,6 +92,8 @@ function __trk_valued
             printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
         case compare
             printf '%s\n' --baseline --best --metric --mode --experiment -e --source --timeout --format --field
+        case check
+            printf '%s\n' --run --baseline --from --experiment -e --source --timeout --format --field
         case delete
             printf '%s\n' --timeout
         case restore
@@ -192,6 +194,7 @@ complete -c trk -n __trk_first -a show -d 'Everything about one run.'
 complete -c trk -n __trk_first -a history -d 'The points of metrics.'
 complete -c trk -n __trk_first -a artifacts -d 'List or fetch files and tables.'
 complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a baseline.'
+complete -c trk -n __trk_first -a check -d 'A gate: exit 5 when a condition fails.'
 complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
@@ -222,21 +225,21 @@ complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B back
 complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls show history compare delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start end best ls show history compare check delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare check delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
 complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
-complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
 complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
 complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
-complete -c trk -n '__trk_in status best ls show history artifacts compare verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
-complete -c trk -n '__trk_in status best ls show history artifacts compare verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
+complete -c trk -n '__trk_in status best ls show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
+complete -c trk -n '__trk_in status best ls show history artifacts compare check verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls show history compare' -l quiet -s q -d 'Print run ids only.'
 complete -c trk -n '__trk_in log-metric log-metrics' -l step -d 'The step; left out: the next one.' -x
 complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, or seconds or ms since 1970; else now.' -x
@@ -259,8 +262,8 @@ complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
-complete -c trk -n '__trk_in best ls export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x
-complete -c trk -n '__trk_in best ls show history artifacts compare' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in best ls export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best ls show history artifacts compare check' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
@@ -281,6 +284,11 @@ complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag look; else that of the runs.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
+complete -c trk -n '__trk_in check' -l baseline -d 'What baseline is: RUN, best:f1, best:f1:min, tag:branch=main, @last.' -x -k -a '(__trk_values one run+best-of)'
+complete -c trk -n '__trk_in check' -l allow-no-baseline -d 'Without a baseline what needs one passes, with a note.'
+complete -c trk -n '__trk_in check' -l from -d 'And the conditions in FILE, one a line; - is stdin.' -r -F
+complete -c trk -n '__trk_in check' -l experiment -s e -d 'Where best and tag look; else that of the run.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in check' -l quiet -s q -d 'Print nothing: the exit code tells.'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in delete' -l yes -d 'Do not ask, also where a run can\'t be restored (W&B).'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
@@ -327,6 +335,7 @@ complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
 complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+artifact+run)'
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at check 1 more' -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
 complete -c trk -n '__trk_at export 1 more' -k -a '(__trk_values one run)'

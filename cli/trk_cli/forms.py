@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trk.records import (
         ArtifactRecord,
         BestRun,
+        CheckReport,
         Comparison,
         Delivery,
         Difference,
@@ -198,6 +199,25 @@ def _metric_json(metric: MetricComparison) -> dict[str, Any]:
         "delta": {run_id: number(value) for run_id, value in metric.delta.items()},
         "relative": dict(metric.relative),
         "verdict": dict(metric.verdict),
+    }
+
+
+def check_json(found: CheckReport) -> dict[str, Any]:
+    """Conditions as they were judged."""
+    return {
+        "passed": found.passed,
+        "checks": [
+            {
+                "expression": one.expression,
+                "left": jsonable(one.left),
+                "right": jsonable(one.right),
+                "passed": one.passed,
+                "reason": one.reason,
+            }
+            for one in found.checks
+        ],
+        "run_id": found.run.run_id,
+        "baseline": None if found.baseline is None else found.baseline.run_id,
     }
 
 

@@ -52,6 +52,7 @@ VERBS = {
     "ls": _ASK + "-e/--experiment= --filter= --sort= --status= -n/--n= --columns= --deleted",
     "show": _ASK + "--run=",
     "history": _ASK + "--run=*",
+    "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",
     "compare": _ASK + "--baseline= --best= --metric= --mode= -e/--experiment= --all",
     "artifacts": _ASK + "--run= --path= --type= --history --row= -o/--output= --force",
     "config": "--origin " + _SHOW,

@@ -14,31 +14,44 @@ from trk.rules import shown
 
 def from_file(name: str) -> dict[str, Any]:
     """The mapping in a JSON, YAML or TOML file, by its ending."""
-    path = Path(name)
-    ending = path.suffix.lower()
+    ending = Path(name).suffix.lower()
     if ending not in ENDINGS:
         raise UsageError(f"@{name}: the file must end in {', '.join(ENDINGS)}")
+    found: dict[str, Any] = parse(decoded(_content(name, f"@{name}"), f"@{name}"), ending, f"@{name}")
+    return found
+
+
+def _content(name: str, told: str) -> bytes:
+    """The bytes of a file that messages call `told`."""
+    path = Path(name)
     try:
         if not path.is_file():
-            raise UsageError(f"@{name} is not a file" if path.exists() else f"@{name}: there is no such file")
+            raise UsageError(f"{told} is not a file" if path.exists() else f"{told}: there is no such file")
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"@{name} is larger than {MAX_BYTES // 1_000_000} MB")
-        content = path.read_bytes()
+            raise UsageError(f"{told} is larger than {MAX_BYTES // 1_000_000} MB")
+        return path.read_bytes()
     except UsageError:
         raise
     except (OSError, ValueError) as error:
-        raise UsageError(f"@{name} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    found: dict[str, Any] = parse(decoded(content, f"@{name}"), ending, f"@{name}")
-    return found
+        raise UsageError(f"{told} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def lines_of(name: str, example: str) -> list[str]:
+    """The lines of a text file, or with `-` of standard input; `example` shows how that is piped in."""
+    if name != "-":
+        return decoded(_content(name, name), name).splitlines()
+    return _piped(example).splitlines()
+
+
+def _piped(example: str) -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("- reads standard input, and nothing is piped in", hint=example)
+    return decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
 
 
 def from_stdin() -> dict[str, Any]:
     """The mapping on standard input: one JSON object, else `KEY=VALUE` lines."""
-    if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError(
-            "- reads standard input, and nothing is piped in", hint="echo '{\"lr\": 0.1}' | trk log-params -"
-        )
-    text = decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+    text = _piped("echo '{\"lr\": 0.1}' | trk log-params -")
     found: dict[str, Any] = {}
     if text.lstrip().startswith("{"):
         return dict(parse(text, ".json", "standard input"))

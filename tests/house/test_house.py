@@ -51,6 +51,8 @@ FLOORS = {
     "trk.query.sources": 5,  # reading a source delivers to it first, and asks which run is the active one:
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,
+    "trk.query.baselines": 5,
+    "trk.query.check": 5,
     "trk.query.artifacts": 5,
     "trk.readback": 5,
     "trk.readback_files": 5,
@@ -279,7 +281,7 @@ def test_errors_have_codes_of_their_own_and_the_exit_codes_of_the_contract() -> 
     assert own == {
         "failure": 1, "usage": 2, "configuration": 2, "no_active_run": 3, "not_found": 4, "not_delivered": 6,
         "conflict": 7, "journal_error": 1, "session_error": 1, "source_unavailable": 1, "backend_error": 1,
-        "daemon_error": 1,
+        "daemon_error": 1, "check_failed": 5,
     }  # fmt: skip
     assert all(f"{kind.__name__} " in (errors.__doc__ or "") for kind in kinds)
 

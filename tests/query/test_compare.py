@@ -239,11 +239,39 @@ def test_a_run_alone_is_not_its_own_baseline() -> None:
 def test_where_no_other_run_can_be_the_baseline_none_is_found() -> None:
     only = ended("only", metrics={"f1": 0.9, "bad": math.nan}, tags={"branch": "main"})
     for words in ("best:f1", "tag:branch=main"):
-        with pytest.raises(NotFound, match="no other run in experiment digits"):
+        with pytest.raises(NotFound, match=r"no other (finished )?run in experiment digits"):
             trk.compare(only, baseline=words)
     ended("bad", metrics={"bad": math.nan})
     with pytest.raises(NotFound, match="finite"):
         trk.compare(only, baseline="best:bad", mode="min")
+
+
+def test_the_direction_may_stand_beside_the_metric_of_a_baseline() -> None:
+    low, high = ended("low", metrics={"tokens": 1.0}), ended("high", metrics={"tokens": 2.0})
+    run = ended("run", metrics={"tokens": 1.5})
+    for mode, base in (("min", low), ("max", high)):
+        found = trk.compare(run, baseline=f"best:tokens:{mode}")
+        assert (found.baseline, found.metrics["tokens"].mode) == (base.id, mode)
+    with pytest.raises(UsageError, match="min"):
+        trk.compare(run, baseline="best:tokens:min", mode="max")
+
+
+def test_the_run_that_ended_last_is_a_baseline_and_never_the_run_itself() -> None:
+    first, second = ended("first"), ended("second", experiment="letters")
+    assert trk.compare(first, baseline="@last", all=True).baseline == second.id
+    assert trk.compare(second, baseline="@last", all=True).baseline == first.id
+    with pytest.raises(UsageError, match="itself"):
+        trk.compare(second, baseline="second")
+    trk.delete(first.id)
+    with pytest.raises(NotFound, match="no other run has ended"):
+        trk.compare(second, baseline="@last")
+
+
+def test_a_run_that_failed_or_still_runs_is_no_baseline_by_its_tag() -> None:
+    one = ended("one", tags={"branch": "main"})
+    trk.start("failed", experiment="digits", tags={"branch": "main"}).finish("FAILED")
+    trk.start("running", experiment="digits", tags={"branch": "main"})
+    assert trk.compare(ended("run"), baseline="tag:branch=main", all=True).baseline == one.id
 
 
 def test_the_newest_run_with_a_tag_is_a_baseline() -> None:
@@ -449,6 +477,7 @@ def test_runs_of_mlflows_own_client_are_compared_with_those_of_trk(delivered: li
     experiment = own.get_experiment_by_name("digits").experiment_id
     foreign = own.create_run(experiment, run_name="by\nhand", tags={"made by": "hand"})
     own.log_metric(foreign.info.run_id, "f1", 1.0)
+    own.set_terminated(foreign.info.run_id)
     handle = f"mlflow:{foreign.info.run_id}"
     found = trk.compare(delivered[0], baseline="tag:made by=hand")
     assert of(found) == [handle, delivered[0].id]

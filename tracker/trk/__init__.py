@@ -52,6 +52,9 @@ if TYPE_CHECKING:
         BackendError as BackendError,
     )
     from trk.errors import (
+        CheckFailed as CheckFailed,
+    )
+    from trk.errors import (
         ConfigurationError as ConfigurationError,
     )
     from trk.errors import (
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from trk.query.ask import get_run as get_run
     from trk.query.ask import history as history
     from trk.query.ask import search as search
+    from trk.query.check import check as check
     from trk.query.compare import compare as compare
     from trk.records import (
         ArtifactRecord as ArtifactRecord,
@@ -97,6 +101,12 @@ if TYPE_CHECKING:
     )
     from trk.records import (
         BestRun as BestRun,
+    )
+    from trk.records import (
+        CheckedCondition as CheckedCondition,
+    )
+    from trk.records import (
+        CheckReport as CheckReport,
     )
     from trk.records import (
         Comparison as Comparison,
@@ -156,17 +166,19 @@ _HOMES = {
     "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (
-        "BackendError", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered", "NotFound",
-        "SessionError", "SourceUnavailable", "TrkError", "UsageError",
+        "BackendError", "CheckFailed", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered",
+        "NotFound", "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
     "trk.owners": ("Owner",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run", "history", "search"),
+    "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
     "trk.records": (
-        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
-        "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
+        "ArtifactRecord", "Best", "BestRun", "CheckedCondition", "CheckReport", "Comparison", "Delivery", "Difference",
+        "Freed", "MetricComparison", "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend",
+        "VerifiedRun",
     ),
     "trk.run": ("Run",),
     "trk.syncing": ("sync",),

@@ -5,6 +5,7 @@
      │   └─ ConfigurationError  configuration   2   a setting that cannot be meant
      ├─ NoActiveRun          no_active_run      3   a run is needed and none is active or named
      ├─ NotFound             not_found          4   no such run, experiment or metric
+     ├─ CheckFailed          check_failed       5   a condition of `check` does not hold
      ├─ NotDelivered         not_delivered      6   rows are pending or rejected, and that was asked about
      ├─ Conflict             conflict           7   a run is active, has ended, or a param would change
      ├─ JournalError         journal_error      1   the journal can't be read or written
@@ -61,6 +62,13 @@ class NotFound(TrkError, LookupError):
 
     code = "not_found"
     exit_code = 4
+
+
+class CheckFailed(TrkError):
+    """A condition of `check` does not hold, or what it is about is missing or NaN."""
+
+    code = "check_failed"
+    exit_code = 5
 
 
 class NotDelivered(TrkError):

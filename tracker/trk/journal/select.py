@@ -136,3 +136,13 @@ def _last(journal: Journal, deleted: bool) -> list[tuple[str, str]]:
         "ORDER BY end_time DESC, run_id DESC LIMIT 1",
         (deleted,),
     )
+
+
+def last_but(journal: Journal, run_id: str) -> str | None:
+    """The id of the run that ended last, of all but this one; None when no other has ended."""
+    found = journal.read(
+        "SELECT run_id FROM runs WHERE status != 'RUNNING' AND deleted IS NULL AND run_id != ? "
+        "ORDER BY end_time DESC, run_id DESC LIMIT 1",
+        (run_id,),
+    )
+    return found[0][0] if found else None

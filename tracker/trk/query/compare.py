@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, cast, get_args
+from typing import TypeVar, get_args
 
 from trk import rules
-from trk.errors import NotFound, UsageError
-from trk.query import sources
+from trk.errors import UsageError
+from trk.query import baselines, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, check_count, name_of, names_of, narrowed, source_of
-from trk.query.filters import Condition, Filter
+from trk.query.baselines import Baseline, direction, ranked, shared_experiment
 from trk.query.sources import Source, Warn
 from trk.records import Comparison, MetricComparison, Mode, RunRecord, Verdict
 
-BEST = "best:"
-TAG = "tag:"
 T = TypeVar("T")
 
 
@@ -42,18 +39,20 @@ def compare(
 
     `runs` are named as everywhere; `best` and `metric` add the best so many by that metric. A run that is named
     twice counts once. `baseline` is a run that the others are measured against, and comes first: a run's name,
-    `best:KEY` (the best run by that metric) or `tag:KEY=VALUE` (the newest run with that tag); of one run alone the
-    baseline is looked for among the others. `best`, `best:` and `tag:` look in `experiment`; left out, in the one
-    that all named runs are of, else in the settings', else in all. `mode` says which is better for `metric`, without
-    it for the metric of `best:KEY`; left out it is as defined for the experiment, else as the metric's name says.
+    `best:KEY` (the best run by that metric; `best:KEY:min`), `tag:KEY=VALUE` (the newest FINISHED run with that tag)
+    or `@last`; of one run alone the baseline is looked for among the others. `best`, `best:` and `tag:` look in
+    `experiment`; left out, in the one that all named runs are of, else in the settings', else in all. `mode` says
+    which is better for `metric`, without it for the metric of `best:KEY`; left out it is as defined for the
+    experiment, else as the metric's name says.
 
     Raises UsageError when there are not two runs, or when a run or a direction is not clear; NotFound,
     NoActiveRun, SourceUnavailable.
     """
     named = names_of(runs)
     against = None if baseline is None else name_of(baseline)
+    meant = None if against is None else baselines.parse(against)
     _check(best, metric, mode)
-    modes = _modes_given(mode, metric, against)
+    modes = _modes_given(mode, metric, meant)
     settled = narrowed(experiment)
     deadline = time.monotonic() + timeout
     found = sources.choose(
@@ -62,11 +61,11 @@ def compare(
 
     def ask() -> Comparison:
         records = [sources.find(found, name) for name in named]
-        place = settled if experiment is not None else shared_experiment(records) or settled
+        place = settled if experiment is not None else shared_experiment(*records) or settled
         base = None
-        if against is not None:
+        if meant is not None:
             besides = records[0] if best is None and len({record.run_id for record in records}) == 1 else None
-            base = find_baseline(found, against, place, modes=modes, besides=besides)
+            base = baselines.find(found, meant, place, modes=modes, besides=besides)
             records.insert(0, base)
         if best is not None and metric is not None:
             records += ranked(found, metric, place, best, mode=modes.get(metric))
@@ -86,20 +85,19 @@ def _check(best: int | None, metric: str | None, mode: str | None) -> None:
         raise UsageError(f"mode must be max or min, not {rules.shown(mode)}")
 
 
-def _modes_given(mode: Mode | None, metric: str | None, baseline: str | None) -> dict[str, Mode]:
-    """The direction that was asked for, by the metric that it is meant for."""
+def _modes_given(mode: Mode | None, metric: str | None, baseline: Baseline | None) -> dict[str, Mode]:
+    """The directions that were asked for, by the metrics that they are meant for."""
+    found: dict[str, Mode] = {}
+    if baseline is not None and baseline.metric is not None and baseline.mode is not None:
+        found[baseline.metric] = baseline.mode
     if mode is None:
-        return {}
-    key = metric or (baseline.removeprefix(BEST) if baseline is not None and baseline.startswith(BEST) else None)
+        return found
+    key = metric or (baseline.metric if baseline is not None else None)
     if key is None:
         raise UsageError("mode is for the metric of --best or of a baseline best:KEY, and there is neither")
-    return {key: mode}
-
-
-def shared_experiment(runs: Sequence[RunRecord]) -> str | None:
-    """The experiment that all runs are of; None when they are of several, or there are none."""
-    experiments = {run.experiment for run in runs}
-    return experiments.pop() if len(experiments) == 1 else None
+    if found.get(key, mode) != mode:
+        raise UsageError(f"mode is {mode}, and the baseline says {found[key]} for {key}")
+    return {**found, key: mode}
 
 
 def _several(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -111,103 +109,6 @@ def _several(records: Sequence[RunRecord]) -> list[RunRecord]:
             f"compare needs two runs, and {told}", hint="trk compare RUN RUN, --baseline RUN, --best 3 --metric f1"
         )
     return once
-
-
-# -- the baseline -------------------------------------------------------------------------------------------------
-
-
-def find_baseline(
-    source: Source,
-    named: str,
-    experiment: str | None,
-    *,
-    modes: Mapping[str, Mode] | None = None,
-    besides: RunRecord | None = None,
-) -> RunRecord:
-    """The run that `named` means as a baseline: a run's name, `best:KEY`, or `tag:KEY=VALUE` (the newest with it).
-
-    `best:` and `tag:` look in `experiment` (None: in all) and pass over `besides`. `modes` are directions that go
-    before those defined. Raises NotFound when there is no such run; UsageError.
-    """
-    if named.startswith(BEST):
-        key = rules.check_name(named.removeprefix(BEST), "metric name")
-        return ranked(source, key, experiment, 1, mode=(modes or {}).get(key), besides=besides)[0]
-    if named.startswith(TAG):
-        return _newest(source, named, experiment, besides)
-    return sources.find(source, named)
-
-
-def _newest(source: Source, named: str, experiment: str | None, besides: RunRecord | None) -> RunRecord:
-    key, equals, value = named.removeprefix(TAG).partition("=")
-    if not equals:
-        raise UsageError(f"baseline {rules.shown(named)} names no tag and value", hint="--baseline tag:stage=prod")
-    rules.check_name(key, "tag name")
-    condition = Condition("tag", key, "=", rules.check_text(value, "tag value"))
-    # No filter can quote a text that has both quotes: then every run is looked at.
-    where = None if "'" in value and '"' in value else Filter(str(condition), (condition,))
-    for record in source.search(experiment, where):
-        if record.tags.get(key) == value and (besides is None or record.run_id != besides.run_id):
-            return record
-    other = "other " if besides is not None else ""
-    raise NotFound(
-        f"no {other}run{_in(experiment)} has the tag {rules.shown(f'{key}={value}')} (source {source.name})",
-        hint="trk set-tag gives a run a tag",
-    )
-
-
-def ranked(
-    source: Source,
-    metric: str,
-    experiment: str | None,
-    n: int,
-    *,
-    mode: Mode | None = None,
-    besides: RunRecord | None = None,
-) -> list[RunRecord]:
-    """The `n` best runs of an experiment (None: of all) by a metric, best first, but for `besides`.
-
-    As `best` ranks them: over whole histories, without what is not finite. Raises NotFound when none is left, and
-    UsageError when the direction is not known.
-    """
-    scores, _ = source.scores(metric, experiment, None, extremes=True)
-    scores = [score for score in scores if besides is None or score.run_id != besides.run_id]
-    if not scores:
-        raise _unknown_metric(source, metric, experiment)
-    found = mode or _direction(source.modes({score.experiment for score in scores}), metric)
-    if found is None:
-        raise UsageError(
-            f"which is better for {metric}, more or less?",
-            hint=f"--mode max or --mode min, or once: trk define-metric {metric} --mode max",
-        )
-    sign = -1.0 if found == "max" else 1.0
-    valued = [
-        (sign * point[0], score.start_ms, score.run_id, score)
-        for score in scores
-        if (point := score.high if found == "max" else score.low) is not None
-    ]
-    if not valued:
-        raise NotFound(f"no run has a finite value of {metric}", hint="NaN and infinity are never best")
-    return [source.scored(score) for *_, score in sorted(valued, key=lambda entry: entry[:3])[:n]]
-
-
-def _unknown_metric(source: Source, metric: str, experiment: str | None) -> NotFound:
-    names = source.metric_names(experiment)
-    where = f"{_in(experiment)} has the metric {metric} (source {source.name})"
-    if metric in names:  # the one that was passed over has it
-        return NotFound(f"no other run{where}", hint="name a run as the baseline")
-    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
-    hint = f"there is {', '.join(near)}" if near else "no metrics have been logged there"
-    return NotFound(f"no run{where}", hint=hint)
-
-
-def _in(experiment: str | None) -> str:
-    return f" in experiment {experiment}" if experiment else ""
-
-
-def _direction(defined: Mapping[str, str], metric: str) -> Mode | None:
-    """As defined, else as the name says; None when neither does, or definitions contradict each other."""
-    found = defined.get(metric) or rules.direction(metric)
-    return cast("Mode", found) if found in get_args(Mode) else None
 
 
 # -- side by side -------------------------------------------------------------------------------------------------
@@ -230,7 +131,7 @@ def side_by_side(
         runs,
         {key: texts for key, texts in params.items() if all or _differ(texts, len(runs))},
         {
-            key: _measured(values, baseline, _direction(defined, key))
+            key: _measured(values, baseline, direction(defined, key))
             for key, values in metrics.items()
             if all or _differ(values, len(runs))
         },
