@@ -23,8 +23,10 @@ from trk_cli.commands import (
     lifecycle,
     log,
     manage,
+    pictures,
     session,
     verify,
+    watch,
 )
 
 # Typer brings its own Click or uses the installed one; its usage errors all derive from this.
@@ -81,6 +83,9 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (ask.ls, "Runs with their metrics."),
     (ask.show, "Everything about one run."),
     (ask.history, "The points of metrics."),
+    (pictures.plot, "Metrics as curves, here or in a file."),
+    (pictures.report, "A page of HTML about runs."),
+    (watch.watch, "Runs live, until they end."),
     (artifacts.artifacts, "List or fetch files and tables."),
     (compare.compare, "Runs side by side, against a baseline."),
     (check.check, "A gate: exit 5 when a condition fails."),

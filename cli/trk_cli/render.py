@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trk.errors import UsageError
-from trk.rules import parse_number
+from trk.rules import is_ranked, parse_number
 from trk_cli.forms import escape, iso, number
 from trk_cli.results import Cell, Listing, Seconds
 
@@ -169,7 +169,7 @@ def _shapes(listing: Listing) -> list[_Shape]:
         texts = [short(row[at]) for row in listing.rows]
         longest = max(map(cell_len, texts), default=1)
         natural = max(longest, cell_len(title), 1)
-        whole = column.keep or numeric or any(isinstance(row[at], datetime) for row in listing.rows)
+        whole = column.keep or column.whole or numeric or any(isinstance(row[at], datetime) for row in listing.rows)
         least = min(natural, max(longest, _NARROW)) if whole else min(natural, _NARROW)
         shapes.append(_Shape(title, texts, column.keep, numeric, natural, least))
     return shapes
@@ -206,17 +206,15 @@ _SPARKS = 24
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A history as a line of small bars, at most 24; NaN and infinities are gaps."""
-    if len(values) < 2:
+    """A history as a line of small bars, at most 24, no peak left out; NaN and infinities are gaps."""
+    from trk.pictures.axes import Axis
+    from trk.pictures.curves import sampled
+
+    few = sampled(values, _SPARKS)
+    finite = [value for value in few if is_ranked(value)]
+    if len(values) < 2 or not finite:
         return ""
-    if len(values) > _SPARKS:
-        values = [values[i * (len(values) - 1) // (_SPARKS - 1)] for i in range(_SPARKS)]
-    finite = [value for value in values if value - value == 0]
-    if not finite:
-        return ""
-    low, span = min(finite), max(finite) - min(finite)
-    top = len(_BARS) - 1
-    return "".join(
-        " " if value - value != 0 else _BARS[round((value - low) / span * top) if 0 < span < float("inf") else 0]
-        for value in values
-    )
+    low, high = min(finite), max(finite)
+    line = Axis(low, high)
+    top = len(_BARS) - 1 if low < high else 0
+    return "".join(_BARS[round(line.place(value) * top) if top else 0] if is_ranked(value) else " " for value in few)

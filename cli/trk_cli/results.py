@@ -21,10 +21,14 @@ class Seconds(float):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for."""
+    """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for.
+
+    What is `whole` is never folded, but may be left out.
+    """
 
     title: str
     keep: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

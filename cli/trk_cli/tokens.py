@@ -13,6 +13,7 @@ from trk.rules import parse_number
 _LOG = "--run= --json -q/--quiet "
 _SHOW = "--format= --json --field= -q/--quiet "
 _ASK = _SHOW + "--source= --timeout= "
+_RUNS = "-e/--experiment= --filter= --best= --metric= --mode= -n/--n= --source= --timeout= "
 
 # `=` takes a value, `*` may be given again, `-x/--long` is a short form.
 VERBS = {
@@ -54,6 +55,9 @@ VERBS = {
     "history": _ASK + "--run=*",
     "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",
     "compare": _ASK + "--baseline= --best= --metric= --mode= -e/--experiment= --all",
+    "plot": _RUNS + "--run=* --x= --smooth= --log-x --log-y --width= --height= -o/--output= --json -q/--quiet",
+    "report": _RUNS + "--baseline= --title= -o/--output= --open --log --json -q/--quiet",
+    "watch": "--interval= --timeout= --source= --json -q/--quiet",
     "artifacts": _ASK + "--run= --path= --type= --history --row= -o/--output= --force",
     "config": "--origin " + _SHOW,
     "daemon": "-n/--n= --timeout= " + _SHOW,

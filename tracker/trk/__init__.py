@@ -85,6 +85,8 @@ if TYPE_CHECKING:
         UsageError as UsageError,
     )
     from trk.owners import Owner as Owner
+    from trk.pictures.plotting import plot as plot
+    from trk.pictures.reporting import report as report
     from trk.query.artifacts import artifacts as artifacts
     from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
@@ -93,6 +95,8 @@ if TYPE_CHECKING:
     from trk.query.ask import search as search
     from trk.query.check import check as check
     from trk.query.compare import compare as compare
+    from trk.query.watching import Watched as Watched
+    from trk.query.watching import watch as watch
     from trk.records import (
         ArtifactRecord as ArtifactRecord,
     )
@@ -171,10 +175,13 @@ _HOMES = {
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
     "trk.owners": ("Owner",),
+    "trk.pictures.plotting": ("plot",),
+    "trk.pictures.reporting": ("report",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
+    "trk.query.watching": ("Watched", "watch"),
     "trk.records": (
         "ArtifactRecord", "Best", "BestRun", "CheckedCondition", "CheckReport", "Comparison", "Delivery", "Difference",
         "Freed", "MetricComparison", "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend",

@@ -192,7 +192,7 @@ def show(
     field: options.Field = None,
     quiet: options.IdsOnly = False,
 ) -> None:
-    """Everything about one run, with sparklines of its metrics.
+    """Everything about one run: last, lowest and highest values, in a table with sparklines.
 
     Example: trk show @last --field metrics.f1
     """
@@ -207,25 +207,39 @@ def show(
         output.show(Single(form, ids=[record.run_id]), shape)
         return
     rows = [*_details(found, record), *_held(found, record, options.seconds(timeout))]
-    heads: list[Column | str] = ["what", Column("name", keep=True), Column("value", keep=True), "history"]
+    heads: list[Column | str] = [
+        "what",
+        Column("name", keep=True),
+        Column("value", keep=True),
+        Column("history", whole=True),
+    ]
+    heads += ["min", "max"]
+    if shape.format not in (None, "table") or (shape.format is None and not output.is_terminal()):
+        del heads[3]  # a sparkline is for people alone
+        rows = [[*row[:3], *row[4:]] for row in rows]
     output.show(Listing(heads, rows, data=form, ids=[record.run_id]), shape)
+
+
+_NONE = ("", None, None)  # of what is no metric: history, min, max
 
 
 def _details(source: Source, record: RunRecord) -> list[list[Any]]:
     rows: list[list[Any]] = [
-        ["run", name, _ATTRIBUTES[name](record), ""] for name in _SHOWN if _ATTRIBUTES[name](record) is not None
+        ["run", name, _ATTRIBUTES[name](record), *_NONE] for name in _SHOWN if _ATTRIBUTES[name](record) is not None
     ]
-    rows += [["param", key, value, ""] for key, value in sorted(record.params.items())]
+    rows += [["param", key, value, *_NONE] for key, value in sorted(record.params.items())]
     for key, value in sorted(record.metrics.items()):
         values = [point.value for point in source.history(record, key)]
-        rows.append(["metric", key, value, sparkline(values)])
-    rows += [["tag", key, value, ""] for key, value in sorted(record.tags.items())]
+        finite = [value for value in values if rules.is_ranked(value)]
+        low, high = (min(finite), max(finite)) if finite else (None, None)
+        rows.append(["metric", key, value, sparkline(values), low, high])
+    rows += [["tag", key, value, *_NONE] for key, value in sorted(record.tags.items())]
     for name, state in record.backends.items():
         told = f"{state.delivered} of {count(state.logged, 'row')} delivered"
         told += f", {state.pending} pending" if state.pending else ""
         told += f", {state.rejected} rejected" if state.rejected else ""
         told += f", {state.skipped} skipped" if state.skipped else ""
-        rows.append(["backend", name, f"{told} {state.url or ''}".rstrip(), ""])
+        rows.append(["backend", name, f"{told} {state.url or ''}".rstrip(), *_NONE])
     return rows
 
 
@@ -243,14 +257,14 @@ def _held(source: Source, record: RunRecord, timeout: float) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for one in found:
         if one.step is None:
-            rows.append([one.kind, one.path, _size(one), ""])
+            rows.append([one.kind, one.path, _size(one), *_NONE])
         else:
             series.setdefault(one.name, []).append(one)
     for name, images in series.items():
-        rows.append(["image", name, count(len(images), "image"), ""])
+        rows.append(["image", name, count(len(images), "image"), *_NONE])
     rows.sort(key=lambda row: (row[0] != "table", row[0], row[1]))
     if len(rows) > _MOST_FILES:
-        more = ["…", f"{len(rows) - _MOST_FILES} more", f"trk artifacts ls {record.run_id}", ""]
+        more = ["…", f"{len(rows) - _MOST_FILES} more", f"trk artifacts ls {record.run_id}", *_NONE]
         return [*rows[:_MOST_FILES], more]
     return rows
 
