@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import typer
 
 from trk.capture import KINDS as CAPTURED
+from trk.ci.model import FORMATS
 from trk.errors import UsageError
 from trk.media import kinds, tables
 from trk.query.filters import SORT_ATTRIBUTES
@@ -96,6 +97,7 @@ _TABLE = {
     ("ls", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
     ("", "--sort"): Values("one", complete.COLUMN, SORT_ATTRIBUTES),
     ("", "--field"): Values("one", complete.COLUMN, _JSON_KEYS),
+    ("summary", "--format"): Values("one", words=FORMATS),
     ("", "--format"): Values("one", words=output.FORMATS),
     ("", "--status"): Values("one", words=_ENDED),
     ("", "--agg"): Values("one", words=get_args(Aggregate)),

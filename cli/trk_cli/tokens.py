@@ -53,6 +53,8 @@ VERBS = {
     "ls": _ASK + "-e/--experiment= --filter= --sort= --status= -n/--n= --columns= --deleted",
     "show": _ASK + "--run=",
     "history": _ASK + "--run=*",
+    "summary": _ASK + "--baseline= --check=* --from= --fail --allow-no-baseline --metric=* -e/--experiment= --since= "
+    "--pipeline= --max-charts= --max-rows= --junit= -o/--output=",
     "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",
     "compare": _ASK + "--baseline= --best= --metric= --mode= -e/--experiment= --all",
     "plot": _RUNS + "--run=* --x= --smooth= --log-x --log-y --width= --height= -o/--output= --json -q/--quiet",
