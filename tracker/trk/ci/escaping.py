@@ -11,6 +11,7 @@ LONGEST = 200  # characters of a text in a table
 
 # Letters, digits and these stand as they are. All else of ASCII is an entity, which is never read as Markdown.
 _BARE = frozenset(" ,-/()+=;%?")
+_CALLING = frozenset("@#!~%$&:[^")  # people, issues, requests, labels, milestones, snippets, groups, emoji
 _WWW = re.compile(r"(?<=www)\.", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9\[]", re.IGNORECASE)
 _IN_ADDRESS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#&=%+,;@")
@@ -26,17 +27,25 @@ def code(text: str, longest: int = LONGEST) -> str:
     return f"<code>{inert(text, longest)}</code>" if text.strip() else "<em>empty</em>"
 
 
-def inert(text: str, longest: int = LONGEST) -> str:
-    """The text with nothing in it that is Markdown or HTML, on one line."""
-    shown = "".join(_inert(char) for char in tame(text, longest))
+def prose(text: str, longest: int = 500) -> str:
+    """A text of a user's as a sentence in Markdown: nothing in it acts, as in `code`, though it looks like the rest."""
+    return inert(text, longest, _CALLING)
+
+
+def inert(text: str, longest: int = LONGEST, apart: frozenset[str] = frozenset("@")) -> str:
+    """The text with nothing in it that is Markdown or HTML, on one line.
+
+    Forges look for mentions and addresses in the text that is left when entities are read. What is `apart` has an
+    element of its own, so that there is none.
+    """
+    shown = "".join(_inert(char, apart) for char in tame(text, longest))
     return _WWW.sub("&#46;", shown)
 
 
-def _inert(char: str) -> str:
-    if not char.isascii() or char.isalnum() or char in _BARE or char == ".":
-        return char
-    # An address of mail is looked for in the text that is left when entities are read: there it ends at an element.
-    return "<span>&#64;</span>" if char == "@" else f"&#{ord(char)};"
+def _inert(char: str, apart: frozenset[str]) -> str:
+    if char in apart:
+        return f"<span>&#{ord(char)};</span>"
+    return char if not char.isascii() or char.isalnum() or char in _BARE or char == "." else f"&#{ord(char)};"
 
 
 def address(url: str | None) -> str | None:

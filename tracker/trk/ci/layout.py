@@ -39,7 +39,7 @@ class Strong:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A sentence of trk's about something."""
+    """A sentence about something, a user's or with a user's words in it."""
 
     text: str
 
@@ -128,7 +128,7 @@ def _head_of_one(found: Summary, run: RunRecord) -> list[Block]:
     for link in _links(run):
         about += [" · ", link]
     about += [" · run ", Name(run.run_id)]
-    text: list[Block] = [Paragraph([Name(run.description)])] if run.description else []
+    text: list[Block] = [Paragraph([Said(run.description)])] if run.description else []
     return [Heading(1, title), Paragraph(about), *text]
 
 
@@ -179,7 +179,7 @@ def _checks(found: Summary) -> list[Block]:
     rows = []
     for report, one in ordered[: found.most_rows]:
         cells: list[Line] = [["✅" if one.passed else "❌"], [Name(one.expression)], _side(one.left), _side(one.right)]
-        cells.append([] if one.reason is None else [Name(one.reason)])
+        cells.append([] if one.reason is None else [Said(one.reason)])
         rows.append([*([[Name(names[report.run.run_id])]] if several else []), *cells])
     heads = ["", "condition", "left", "right", "why"]
     title = f"Checks: {len(every) - len(failed)} of {len(every)} hold"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trk.ci import mermaid
-from trk.ci.escaping import LONGEST, address, code, inert
+from trk.ci.escaping import LONGEST, address, code, prose
 from trk.ci.layout import Block, Chart, Heading, Line, Link, Name, Paragraph, Piece, Said, Strong, Table, blocks
 from trk.ci.model import Summary
 from trk.media.table_cells import count
@@ -78,7 +78,7 @@ def _piece(piece: Piece, longest: int) -> str:
         case Name(text):
             return code(text, longest)
         case Said(text):
-            return inert(text, 500)
+            return prose(text)
         case Strong(text):
             return f"**{text}**"
         case Link(label, url):
