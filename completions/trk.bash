@@ -9,11 +9,11 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,artifacts,compare,check,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
+        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
         places=('none')
         ;;
     attach)
@@ -140,6 +140,24 @@ _trk_table() {
         places=('one:metric:')
         others='one:metric:'
         ;;
+    plot)
+        options='--run --experiment --filter --best --metric --mode --n --x --smooth --log-x --log-y --width --height --output --source --timeout --json --quiet --help'
+        values='--run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --best=none --metric=one:metric: --mode=one::max,min --n=none -n=none --x=one::step,time,relative --smooth=none --width=none --height=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none'
+        places=('one:metric:')
+        others='one:metric:'
+        ;;
+    report)
+        options='--experiment --filter --best --metric --mode --n --baseline --title --output --open --log --source --timeout --json --quiet --help'
+        values='--experiment=one:experiment: -e=one:experiment: --filter=one:metric: --best=none --metric=one:metric: --mode=one::max,min --n=none -n=none --baseline=one:run+best-of: --title=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none'
+        places=('one:run:')
+        others='one:run:'
+        ;;
+    watch)
+        options='--interval --timeout --source --json --quiet --help'
+        values='--interval=none --timeout=none --source=one::local,mlflow,wandb,memory'
+        places=('one:run:')
+        others='one:run:'
+        ;;
     artifacts)
         options='--run --path --type --history --row --output --force --source --timeout --format --json --field --quiet --help'
         values='--run=one:run: --path=one:own-artifact+artifact: --type=one::model,checkpoint,weights,dataset,image,audio,video,viz,report,config,code,sample,custom --row=none --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
@@ -156,6 +174,12 @@ _trk_table() {
         values='--run=one:run: --baseline=one:run+best-of: --from=file --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one:metric:')
         others='one:metric:'
+        ;;
+    summary)
+        options='--baseline --check --from --fail --allow-no-baseline --metric --experiment --since --pipeline --max-charts --max-rows --junit --output --source --timeout --format --json --field --quiet --help'
+        values='--baseline=one:run+best-of: --check=one:metric: --from=file --metric=one:metric: --experiment=one:experiment: -e=one:experiment: --since=none --pipeline=none --max-charts=none --max-rows=none --junit=file --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none --format=one::markdown,gitlab,html,openmetrics,junit,json --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('one:run:')
+        others='one:run:'
         ;;
     delete)
         options='--timeout --no-wait --yes --strict --json --quiet --help'
@@ -220,7 +244,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,delivery,exit-codes,json,sessions,sources,storage,trackers')
+        places=('one::bundles,ci,delivery,exit-codes,json,sessions,sources,storage,trackers')
         ;;
     esac
 }

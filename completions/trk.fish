@@ -88,12 +88,20 @@ function __trk_valued
             printf '%s\n' --run --source --timeout --format --field
         case history
             printf '%s\n' --run --source --timeout --format --field
+        case plot
+            printf '%s\n' --run --experiment -e --filter --best --metric --mode --n -n --x --smooth --width --height --output -o --source --timeout
+        case report
+            printf '%s\n' --experiment -e --filter --best --metric --mode --n -n --baseline --title --output -o --source --timeout
+        case watch
+            printf '%s\n' --interval --timeout --source
         case artifacts
             printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
         case compare
             printf '%s\n' --baseline --best --metric --mode --experiment -e --source --timeout --format --field
         case check
             printf '%s\n' --run --baseline --from --experiment -e --source --timeout --format --field
+        case summary
+            printf '%s\n' --baseline --check --from --metric --experiment -e --since --pipeline --max-charts --max-rows --junit --output -o --source --timeout --format --field
         case delete
             printf '%s\n' --timeout
         case restore
@@ -192,9 +200,13 @@ complete -c trk -n __trk_first -a best -d 'The best run by a metric.'
 complete -c trk -n __trk_first -a ls -d 'Runs with their metrics.'
 complete -c trk -n __trk_first -a show -d 'Everything about one run.'
 complete -c trk -n __trk_first -a history -d 'The points of metrics.'
+complete -c trk -n __trk_first -a plot -d 'Metrics as curves, here or in a file.'
+complete -c trk -n __trk_first -a report -d 'A page of HTML about runs.'
+complete -c trk -n __trk_first -a watch -d 'Runs live, until they end.'
 complete -c trk -n __trk_first -a artifacts -d 'List or fetch files and tables.'
 complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a baseline.'
 complete -c trk -n __trk_first -a check -d 'A gate: exit 5 when a condition fails.'
+complete -c trk -n __trk_first -a summary -d 'What a CI job tells of its runs.'
 complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
@@ -209,7 +221,7 @@ complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
-complete -c trk -n '__trk_in start best ls export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start best ls plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in start import' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
 complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
@@ -219,16 +231,16 @@ complete -c trk -n '__trk_in start' -l parent -d 'As a child of this run.' -x -k
 complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED first.'
 complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
 complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args, as tags.' -x -k -a '(__trk_values many \'\' git env system args)'
+complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args,ci, as tags.' -x -k -a '(__trk_values many \'\' git env system args ci)'
 complete -c trk -n '__trk_in start import' -l mlflow-uri -d 'MLflow\'s server.' -x
 complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls show history compare check delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start end best ls show history plot report compare check summary delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history artifacts compare check delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
@@ -239,7 +251,7 @@ complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 
 complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
 complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in status best ls show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
-complete -c trk -n '__trk_in status best ls show history artifacts compare check verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
+complete -c trk -n '__trk_in status best ls show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls show history compare' -l quiet -s q -d 'Print run ids only.'
 complete -c trk -n '__trk_in log-metric log-metrics' -l step -d 'The step; left out: the next one.' -x
 complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, or seconds or ms since 1970; else now.' -x
@@ -262,14 +274,34 @@ complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
-complete -c trk -n '__trk_in best ls export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in best ls show history artifacts compare check' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in best ls plot report export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best ls show history plot report artifacts compare check summary' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
 complete -c trk -n '__trk_in ls' -l columns -d 'Such as name,metrics.f1,params.lr,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
 complete -c trk -n '__trk_in ls' -l deleted -d 'The deleted ones, from the journal alone.'
-complete -c trk -n '__trk_in history' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in history plot' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in plot report' -l best -d 'The N best runs by --metric.' -x
+complete -c trk -n '__trk_in plot' -l metric -d 'The metric for --best; else the first KEY.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in plot report' -l mode -d 'Which is better; else as defined.' -x -a 'max min'
+complete -c trk -n '__trk_in plot report' -l n -s n -d 'How many runs, newest first.' -x
+complete -c trk -n '__trk_in plot' -l x -d 'What is drawn across.' -x -a 'step time relative'
+complete -c trk -n '__trk_in plot' -l smooth -d 'Moving average: the weight of the past, from 0 to 1.' -x
+complete -c trk -n '__trk_in plot' -l log-x -d 'A logarithmic axis across.'
+complete -c trk -n '__trk_in plot' -l log-y -d 'A logarithmic axis upwards.'
+complete -c trk -n '__trk_in plot' -l width -d 'Columns; of a file, pixels.' -x
+complete -c trk -n '__trk_in plot' -l height -d 'Rows; of a file, pixels.' -x
+complete -c trk -n '__trk_in plot' -l output -s o -d 'Into a .png, .svg or .html.' -r -F
+complete -c trk -n '__trk_in report' -l metric -d 'The metric to rank by; else one of most runs.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in report compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run+best-of)'
+complete -c trk -n '__trk_in report' -l title -d 'The page\'s heading.' -x
+complete -c trk -n '__trk_in report' -l output -s o -d 'The file; left out: trk-report.html.' -r -F
+complete -c trk -n '__trk_in report' -l open -d 'Show it in the browser.'
+complete -c trk -n '__trk_in report' -l log -d 'Also log it, into the one run or the active one.'
+complete -c trk -n '__trk_in watch' -l interval -d 'No more often than this; a server: at most every 5 s.' -x
+complete -c trk -n '__trk_in watch' -l timeout -d 'Exit 1 when a run still goes on after this.' -x
+complete -c trk -n '__trk_in watch' -l source -d 'Where to read; left out: the journal.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in artifacts' -l path -d 'ls: this folder or file only.' -x -k -a '(__trk_values one own-artifact+artifact)'
 complete -c trk -n '__trk_in artifacts' -l type -d 'ls: artifacts of this type only.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
 complete -c trk -n '__trk_in artifacts' -l history -d 'ls: also what was at a path before (in the journal).'
@@ -278,7 +310,6 @@ complete -c trk -n '__trk_in artifacts' -l output -s o -d 'get: the folder, the 
 complete -c trk -n '__trk_in artifacts' -l force -d 'get: replace files that are there.'
 complete -c trk -n '__trk_in artifacts' -l timeout -d 'How long to wait; ls 30, get 3600.' -x
 complete -c trk -n '__trk_in artifacts' -l quiet -s q -d 'ls: print paths only. get: no talk.'
-complete -c trk -n '__trk_in compare' -l baseline -d 'What the others are measured against: RUN, best:f1, tag:k=v.' -x -k -a '(__trk_values one run+best-of)'
 complete -c trk -n '__trk_in compare' -l best -d 'And the N best runs by --metric.' -x
 complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
@@ -286,9 +317,22 @@ complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag 
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in check' -l baseline -d 'What baseline is: RUN, best:f1, best:f1:min, tag:branch=main, @last.' -x -k -a '(__trk_values one run+best-of)'
 complete -c trk -n '__trk_in check' -l allow-no-baseline -d 'Without a baseline what needs one passes, with a note.'
-complete -c trk -n '__trk_in check' -l from -d 'And the conditions in FILE, one a line; - is stdin.' -r -F
+complete -c trk -n '__trk_in check summary' -l from -d 'And the conditions in FILE, one a line; - is stdin.' -r -F
 complete -c trk -n '__trk_in check' -l experiment -s e -d 'Where best and tag look; else that of the run.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in check' -l quiet -s q -d 'Print nothing: the exit code tells.'
+complete -c trk -n '__trk_in summary' -l baseline -d 'What changed is shown against: RUN, best:f1, tag:k=v, @last.' -x -k -a '(__trk_values one run+best-of)'
+complete -c trk -n '__trk_in summary' -l check -d 'A condition, as trk check has it. May be given again.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in summary' -l fail -d 'Exit 5 when a condition fails.'
+complete -c trk -n '__trk_in summary' -l allow-no-baseline -d 'Without a baseline go on, and say so: the first run.'
+complete -c trk -n '__trk_in summary' -l metric -d 'A metric, or a pattern such as \'val/*\'. May be given again.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in summary' -l experiment -s e -d 'All runs of it; of named ones, where best looks.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in summary' -l since -d 'All runs started since: 2h, or a moment.' -x
+complete -c trk -n '__trk_in summary' -l pipeline -d 'All runs of a CI pipeline; @ is this job\'s.' -x
+complete -c trk -n '__trk_in summary' -l max-charts -d 'At most; 6.' -x
+complete -c trk -n '__trk_in summary' -l max-rows -d 'Of a table at most; 100.' -x
+complete -c trk -n '__trk_in summary' -l junit -d 'Also the conditions as JUnit XML.' -r -F
+complete -c trk -n '__trk_in summary' -l output -s o -d 'Into a file; - is stdout, in GitHub too.' -r -F
+complete -c trk -n '__trk_in summary' -l format -d 'markdown, gitlab, html, openmetrics, junit, json.' -x -a 'markdown gitlab html openmetrics junit json'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in delete' -l yes -d 'Do not ask, also where a run can\'t be restored (W&B).'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
@@ -332,10 +376,14 @@ complete -c trk -n '__trk_at log-figure 1' -F
 complete -c trk -n '__trk_at log-artifact 1 more' -F
 complete -c trk -n '__trk_at show 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at plot 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at report 1 more' -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_at watch 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
 complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+artifact+run)'
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at check 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at summary 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
 complete -c trk -n '__trk_at export 1 more' -k -a '(__trk_values one run)'
@@ -344,4 +392,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles delivery exit-codes json sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles ci delivery exit-codes json sessions sources storage trackers'

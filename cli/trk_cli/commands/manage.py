@@ -72,7 +72,7 @@ def demo(quiet: options.Quiet = False) -> None:
 def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
-    """Explain a topic: bundles, delivery, exit-codes, json, sessions, sources,
+    """Explain a topic: bundles, ci, delivery, exit-codes, json, sessions, sources,
     storage, trackers.
 
     Example: trk help exit-codes

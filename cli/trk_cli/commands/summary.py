@@ -20,51 +20,59 @@ from trk_cli.results import OutputOptions, Text
 
 STDOUT = "-"
 
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", metavar="RUN", help="What changed is shown against: RUN, best:f1, tag:k=v, @last."),
+]
+Conditions = Annotated[
+    list[str] | None,
+    typer.Option("--check", metavar="EXPR", help="A condition, as trk check has it. May be given again."),
+]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FILE", help="And the conditions in FILE, one a line; - is stdin.")
+]
+AllowNoBaseline = Annotated[
+    bool, typer.Option("--allow-no-baseline", help="Without a baseline go on, and say so: the first run.")
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="KEY", help="A metric, or a pattern such as 'val/*'. May be given again."),
+]
+Experiment = Annotated[
+    str | None,
+    typer.Option("-e", "--experiment", metavar="NAME", help="All runs of it; of named ones, where best looks."),
+]
+Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="All runs started since: 2h, or a moment.")]
+Pipeline = Annotated[
+    str | None, typer.Option("--pipeline", metavar="ID", help="All runs of a CI pipeline; @ is this job's.")
+]
+JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also the conditions as JUnit XML.")]
+Output = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="FILE", help="Into a file; - is stdout, in GitHub too.")
+]
+Format = Annotated[
+    str | None, typer.Option("--format", metavar="FORMAT", help="markdown, gitlab, html, openmetrics, junit, json.")
+]
+
 
 def summary(
     runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: the active one.")] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", metavar="RUN", help="What changed is shown against: RUN, best:f1, tag:k=v, @last."),
-    ] = None,
-    check: Annotated[
-        list[str] | None,
-        typer.Option("--check", metavar="EXPR", help="A condition, as trk check has it. May be given again."),
-    ] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="FILE", help="And the conditions in FILE, one a line; - is stdin.")
-    ] = None,
+    baseline: Baseline = None,
+    check: Conditions = None,
+    from_: From = None,
     fail: Annotated[bool, typer.Option("--fail", help="Exit 5 when a condition fails.")] = False,
-    allow_no_baseline: Annotated[
-        bool, typer.Option("--allow-no-baseline", help="Without a baseline go on, and say so: the first run.")
-    ] = False,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="KEY", help="A metric, or a pattern such as 'val/*'. May be given again."),
-    ] = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option("-e", "--experiment", metavar="NAME", help="All runs of it; of named ones, where best looks."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="All runs started since: 2h, or a moment.")
-    ] = None,
-    pipeline: Annotated[
-        str | None, typer.Option("--pipeline", metavar="ID", help="All runs of a CI pipeline; @ is this job's.")
-    ] = None,
+    allow_no_baseline: AllowNoBaseline = False,
+    metric: Metrics = None,
+    experiment: Experiment = None,
+    since: Since = None,
+    pipeline: Pipeline = None,
     max_charts: Annotated[str | None, typer.Option("--max-charts", metavar="N", help="At most; 6.")] = None,
     max_rows: Annotated[str | None, typer.Option("--max-rows", metavar="N", help="Of a table at most; 100.")] = None,
-    junit: Annotated[
-        str | None, typer.Option("--junit", metavar="FILE", help="Also the conditions as JUnit XML.")
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Into a file; - is stdout, in GitHub too.")
-    ] = None,
+    junit: JUnit = None,
+    to: Output = None,
     source: options.Source = None,
     timeout: options.Timeout = "30",
-    format: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--format", metavar="FORMAT", help="markdown, gitlab, html, openmetrics, junit, json.")
-    ] = None,
+    format: Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
     quiet: options.Quiet = False,

@@ -28,8 +28,11 @@ def code(text: str, longest: int = LONGEST) -> str:
 
 
 def prose(text: str, longest: int = 500) -> str:
-    """A text of a user's as a sentence in Markdown: nothing in it acts, as in `code`, though it looks like the rest."""
-    return inert(text, longest, _CALLING)
+    """A text of a user's as a sentence in Markdown: nothing in it acts, as in `code`, though it looks like the rest.
+
+    The element round it keeps it from the beginning of a line, where `- ` is a list and `/close` a command of GitLab's.
+    """
+    return f"<span>{inert(text, longest, _CALLING)}</span>"
 
 
 def inert(text: str, longest: int = LONGEST, apart: frozenset[str] = frozenset("@")) -> str:
