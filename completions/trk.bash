@@ -164,8 +164,8 @@ _trk_table() {
         places=('one::ls,get' 'one:own-artifact+artifact+run:')
         ;;
     compare)
-        options='--baseline --best --metric --mode --experiment --all --source --timeout --format --json --field --quiet --help'
-        values='--baseline=one:run+best-of: --best=none --metric=one:metric: --mode=one::max,min --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        options='--baseline --best --metric --mode --metrics --params --experiment --all --source --timeout --format --json --field --quiet --help'
+        values='--baseline=one:run+best-of: --best=none --metric=one:metric: --mode=one::max,min --metrics=many:metric: --params=many:param: --experiment=one:experiment: -e=one:experiment: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one:run:')
         others='one:run:'
         ;;
@@ -208,9 +208,10 @@ _trk_table() {
         others='one:run:'
         ;;
     import)
-        options='--backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --json --quiet --help'
-        values='--backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
-        places=('file')
+        options='--uri --experiment --filter --artifacts --name --step --time --param --run-column --backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --dry-run --json --quiet --help'
+        values='--uri=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --name=none --step=none --time=none --param=none --run-column=none --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
+        places=('file' 'file')
+        others='file'
         ;;
     verify)
         options='--run --backend --timeout --format --json --field --quiet --help'
@@ -244,7 +245,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,ci,delivery,exit-codes,json,sessions,sources,storage,trackers')
+        places=('one::bundles,checks,ci,delivery,exit-codes,import,json,pictures,sessions,sources,storage,trackers')
         ;;
     esac
 }

@@ -97,7 +97,7 @@ function __trk_valued
         case artifacts
             printf '%s\n' --run --path --type --row --output -o --source --timeout --format --field
         case compare
-            printf '%s\n' --baseline --best --metric --mode --experiment -e --source --timeout --format --field
+            printf '%s\n' --baseline --best --metric --mode --metrics --params --experiment -e --source --timeout --format --field
         case check
             printf '%s\n' --run --baseline --from --experiment -e --source --timeout --format --field
         case summary
@@ -113,7 +113,7 @@ function __trk_valued
         case export
             printf '%s\n' --bundle --run --experiment -e --filter
         case import
-            printf '%s\n' --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group
+            printf '%s\n' --uri --experiment -e --filter --name --step --time --param --run-column --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group
         case verify
             printf '%s\n' --run --backend -b --timeout --format --field
         case config
@@ -212,7 +212,7 @@ complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
 complete -c trk -n __trk_first -a gc -d 'Free the bytes that the backends have.'
 complete -c trk -n __trk_first -a export -d 'Runs into a bundle, to carry them.'
-complete -c trk -n __trk_first -a import -d 'Take in a bundle of runs.'
+complete -c trk -n __trk_first -a import -d 'Runs of a bundle, MLflow, W&B, files.'
 complete -c trk -n __trk_first -a verify -d 'Read back what the backends have.'
 complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
 complete -c trk -n __trk_first -a daemon -d 'The process that delivers in the background.'
@@ -222,7 +222,7 @@ complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, 
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
 complete -c trk -n '__trk_in start best ls plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
-complete -c trk -n '__trk_in start import' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
 complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
 complete -c trk -n '__trk_in start' -l description -x
@@ -232,7 +232,7 @@ complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED 
 complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
 complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args,ci, as tags.' -x -k -a '(__trk_values many \'\' git env system args ci)'
-complete -c trk -n '__trk_in start import' -l mlflow-uri -d 'MLflow\'s server.' -x
+complete -c trk -n '__trk_in start' -l mlflow-uri -d 'MLflow\'s server.' -x
 complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
@@ -274,7 +274,7 @@ complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
-complete -c trk -n '__trk_in best ls plot report export' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best ls plot report export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in best ls show history plot report artifacts compare check summary' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
 complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
@@ -313,6 +313,8 @@ complete -c trk -n '__trk_in artifacts' -l quiet -s q -d 'ls: print paths only. 
 complete -c trk -n '__trk_in compare' -l best -d 'And the N best runs by --metric.' -x
 complete -c trk -n '__trk_in compare' -l metric -d 'The metric for --best.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in compare' -l mode -d 'Which is better of it; else as defined, or by name.' -x -a 'max min'
+complete -c trk -n '__trk_in compare' -l metrics -d 'Only these metrics, such as \'f1,val/*\'.' -x -k -a '(__trk_values many metric)'
+complete -c trk -n '__trk_in compare' -l params -d 'Only these params, such as \'lr,opt*\'; \'\' is none.' -x -k -a '(__trk_values many param)'
 complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag look; else that of the runs.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in check' -l baseline -d 'What baseline is: RUN, best:f1, best:f1:min, tag:branch=main, @last.' -x -k -a '(__trk_values one run+best-of)'
@@ -343,7 +345,18 @@ complete -c trk -n '__trk_in export' -l bundle -d 'Write a bundle for trk import
 complete -c trk -n '__trk_in export' -l run -d 'The same as RUN. May be given again.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in export' -l pending -d 'Only runs with something that is not delivered.'
 complete -c trk -n '__trk_in export' -l force -d 'Replace FILE if it is there.'
-complete -c trk -n '__trk_in import' -l attached -d 'Also runs of other programs: what was logged goes into those.'
+complete -c trk -n '__trk_in import' -l uri -d 'Where MLflow\'s or W&B\'s runs are.' -x
+complete -c trk -n '__trk_in import' -l experiment -s e -d 'MLflow\'s to read; of files, where to.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in import' -l artifacts -d 'Take the files of the runs along.'
+complete -c trk -n '__trk_in import' -l name -d 'The run\'s; left out: the file\'s.' -x
+complete -c trk -n '__trk_in import' -l step -d 'The column with the step.' -x
+complete -c trk -n '__trk_in import' -l time -d 'The column with the time.' -x
+complete -c trk -n '__trk_in import' -l param -d 'Columns that are params. Again or a,b.' -x
+complete -c trk -n '__trk_in import' -l run-column -d 'The column that tells runs apart.' -x
+complete -c trk -n '__trk_in import' -l backend -s b -d 'Where to deliver to; none: nowhere. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in import' -l mlflow-uri -d 'MLflow\'s server to deliver to.' -x
+complete -c trk -n '__trk_in import' -l attached -d 'Of a bundle: other programs\' runs, too; it goes into those.'
+complete -c trk -n '__trk_in import' -l dry-run -d 'Say what would be taken, and take nothing.'
 complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x
 complete -c trk -n '__trk_in verify' -l quiet -s q -d 'Print the ids of the runs that differ only.'
@@ -388,8 +401,9 @@ complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
 complete -c trk -n '__trk_at export 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at import 1' -F
+complete -c trk -n '__trk_at import 2 more' -F
 complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles ci delivery exit-codes json sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes import json pictures sessions sources storage trackers'

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -16,7 +17,9 @@ import hypothesis
 import pytest
 
 import helpers
+from faults.harness.proxy import Proxy
 from helpers import Course
+from servers.mlflow_server import MlflowServer
 from trk import owning, session
 from trk.journal import db
 from trk.journal.db import Journal
@@ -125,6 +128,28 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     os.chdir(tmp_path)
     for place in reversed(places):
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    if find_spec("mlflow") is None:
+        pytest.skip("mlflow is not installed")
+    with MlflowServer(tmp_path_factory.mktemp("mlflow-server")) as running:
+        yield running
+
+
+@pytest.fixture
+def mlflow_server(_mlflow_server: MlflowServer) -> MlflowServer:
+    """A real server that runs, with the runs of other tests on it: its start takes seconds."""
+    _mlflow_server.start()
+    return _mlflow_server
+
+
+@pytest.fixture
+def link(mlflow_server: MlflowServer) -> Iterator[Proxy]:
+    """The way to the real server, that can be broken: `link.turn("refuse")` is as if it were down."""
+    with Proxy(mlflow_server.port) as found:
+        yield found
 
 
 @pytest.fixture

@@ -90,9 +90,13 @@ _TABLE = {
     ("log-table", "--type"): Values("one", words=tables.TYPES),
     ("log-dict", "--type"): Values("one", words=("json", "yaml", "toml")),
     ("", "--baseline"): Values("one", f"run+{complete.BEST}"),
+    ("compare", "--metrics"): Values("many", "metric"),
+    ("compare", "--params"): Values("many", "param"),
     ("", "EXPR"): Values("one", "metric"),
     ("artifacts", "--path"): Values("one", f"{complete.OWN}+artifact"),
     ("artifacts", "RUN|WHAT"): Values("one", f"{complete.OWN}+artifact+run"),
+    ("import", "WHAT"): Values("file"),
+    ("import", "--param"): _NONE,  # columns of a file
     ("ls", "--status"): Values("one", words=tuple(Status)),
     ("ls", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
     ("", "--sort"): Values("one", complete.COLUMN, SORT_ATTRIBUTES),

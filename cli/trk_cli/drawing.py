@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from trk.errors import UsageError
 from trk.pictures.axes import Axis, chart_axes
@@ -39,7 +40,8 @@ def _chart(chart: Chart, numbers: Mapping[str, int], width: int, height: int, co
     notes = list(chart.notes)
     if chart.smooth:
         notes.append(f"smoothed by {chart.smooth:g}")
-    lines += [f"{'':{left}}  {note}" for note in notes]
+    indent = " " * (left + 2)
+    lines += [line for note in notes for line in wrap(note, width, initial_indent=indent, subsequent_indent=indent)]
     return "\n".join([*lines, *_list(chart.curves, numbers, width, colour)]) + "\n"
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from typing import Any, TypeGuard
 
     from trk.ci.model import Summary
+    from trk.query.reports import CheckReport
     from trk.records import (
         ArtifactRecord,
         BestRun,
-        CheckReport,
         Comparison,
         Delivery,
         Difference,

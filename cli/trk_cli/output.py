@@ -63,6 +63,7 @@ __all__ = [
     "talk",
     "verified_json",
     "warn",
+    "width",
 ]
 
 FORMATS = ("table", "json", "csv", "tsv", "markdown", "plain")
@@ -162,14 +163,14 @@ def _listing(listing: Listing, chosen: str, *, header: bool) -> tuple[str, list[
         return "", said
     if chosen == "plain":
         return render.plain(listing, header=header), said
-    width = _width()
-    text, dropped = render.table(listing, width=width, terminal=is_terminal())
+    columns = width()
+    text, dropped = render.table(listing, width=columns, terminal=is_terminal())
     if dropped:
-        said.append(f"not shown in {width} columns: {', '.join(dropped)} (--format plain shows all)")
+        said.append(f"not shown in {columns} columns: {', '.join(dropped)} (--format plain shows all)")
     return text, said
 
 
-def _width() -> int:
+def width() -> int:
     """The terminal's width; COLUMNS comes first."""
     from shutil import get_terminal_size
 
@@ -244,7 +245,7 @@ def page(markdown: str) -> None:
     from rich.markdown import Markdown
 
     drawn = StringIO()
-    Console(file=drawn, width=min(_width(), 100), force_terminal=not os.environ.get("NO_COLOR")).print(
+    Console(file=drawn, width=min(width(), 100), force_terminal=not os.environ.get("NO_COLOR")).print(
         Markdown(markdown)
     )
     emit(drawn.getvalue())

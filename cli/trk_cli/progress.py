@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,33 @@ def bar(quiet: bool, doing: str = "delivering", what: str = "rows") -> Iterator[
             shown.update(task, completed=settled, total=goal)
 
         yield report
+
+
+LINE_EVERY_S = 10.0
+
+
+@contextmanager
+def parts(quiet: bool, doing: str, what: str) -> Iterator[Callable[[int, int, int], None] | None]:
+    """Yields what an import reports to: parts done, of how many, points read.
+
+    On a terminal a bar; elsewhere, such as in a job's log, a line now and then.
+    """
+    if quiet:
+        yield None
+        return
+    if sys.stderr.isatty():
+        with bar(quiet, doing, what) as report:
+            yield lambda done, goal, points: report(done, goal) if report is not None else None
+        return
+    last = time.monotonic()
+
+    def say(done: int, goal: int, points: int) -> None:
+        nonlocal last
+        if time.monotonic() >= last + LINE_EVERY_S:
+            last = time.monotonic()
+            output.talk(f"{doing}: {done:,} of {goal:,} {what}, {points:,} points read")
+
+    yield say
 
 
 def bytes_shown(least: int) -> Callable[[int, int], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trk.errors import UsageError
@@ -13,6 +13,7 @@ from trk_cli.results import Cell, Listing, Seconds
 
 _GAP = 2  # spaces between columns of a table
 _NARROW = 10  # a column of text is folded to this, and no further, before another is left out
+_SHORT = 30  # a column up to this width is not folded to get more columns into one part of a table
 _LONGEST = 500  # characters of a text in a table; other formats cut nothing
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _MARKDOWN = str.maketrans(
@@ -128,6 +129,7 @@ class _Shape:
     """A column of a table as it is fitted: `width` shrinks from what it would like to `least`."""
 
     title: str
+    above: str
     texts: list[str]
     keep: bool
     numeric: bool
@@ -140,24 +142,65 @@ def table(listing: Listing, *, width: int, terminal: bool) -> tuple[str, list[st
 
     Whole cells are shown, folded if need be. Only the head is styled, and only on a terminal that takes colour.
     """
+    shapes = _shapes(listing)
+    if listing.repeat:
+        parts = _parts(shapes, listing.repeat, width)
+        return "\n".join(_drawn(_fit(part, width)[0], width, terminal) for part in parts), []
+    fitting, dropped = _fit(shapes, width)
+    return _drawn(fitting, width, terminal), dropped
+
+
+def natural_width(listing: Listing) -> int:
+    """How wide a table is when no cell of it is folded, if need be its titles."""
+    from rich.cells import cell_len
+
+    widest = [max(map(cell_len, [*shape.texts, shape.title[:_NARROW]])) for shape in _shapes(listing)]
+    return _total(widest)
+
+
+def height(listing: Listing, width: int) -> tuple[int, int]:
+    """Of a table in parts: (columns of the terminal that are lacking, lines but for what is folded)."""
+    parts = _parts(_shapes(listing), listing.repeat, width)
+    heads = 3 if any(column.above for column in listing.heads) else 2
+    lacking = max(_total([shape.least for shape in part]) - width for part in parts)
+    return max(lacking, 0), len(parts) * (len(listing.rows) + heads)
+
+
+def _drawn(shapes: Sequence[_Shape], width: int, terminal: bool) -> str:
     import io
 
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shapes, dropped = _fit(_shapes(listing), width)
     buffer = io.StringIO()
     console = Console(file=buffer, width=width, force_terminal=terminal, legacy_windows=False)
     head = "bold" if terminal and not console.no_color else ""
     drawn = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style=head)
+    headed = any(shape.above for shape in shapes)
     for shape in shapes:
+        title = Text(f"{shape.above}\n{shape.title}" if headed else shape.title)
         justify = "right" if shape.numeric else "left"
-        drawn.add_column(Text(shape.title), width=shape.width, overflow="fold", justify=justify)  # type: ignore[arg-type]  # a Literal
-    for at in range(len(listing.rows)):
+        drawn.add_column(title, width=shape.width, overflow="fold", justify=justify)  # type: ignore[arg-type]  # a Literal
+    for at in range(len(shapes[0].texts)):
         drawn.add_row(*(Text(shape.texts[at]) for shape in shapes))
     console.print(drawn)
-    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()), dropped
+    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
+
+
+def _parts(shapes: list[_Shape], repeat: int, width: int) -> list[list[_Shape]]:
+    """The columns as parts that fit the width, each beginning with the first `repeat`; each column once besides."""
+    wishes = [s.width if s.width <= _SHORT else max(s.least, min(s.width, width // 3)) for s in shapes]
+    lead = list(range(repeat))
+    parts: list[list[int]] = []
+    taken: list[int] = []
+    for at in range(repeat, len(shapes)):
+        if taken and _total([wishes[one] for one in (*lead, *taken, at)]) > width:
+            parts.append(taken)
+            taken = []
+        taken.append(at)
+    parts.append(taken)
+    return [[replace(shapes[at], keep=True) for at in (*lead, *part)] for part in parts]
 
 
 def _shapes(listing: Listing) -> list[_Shape]:
@@ -165,13 +208,13 @@ def _shapes(listing: Listing) -> list[_Shape]:
 
     shapes = []
     for at, (column, numeric) in enumerate(zip(listing.heads, _numeric_columns(listing), strict=True)):
-        title = escape(column.title[:_LONGEST])
+        title, above = escape(column.title[:_LONGEST]), escape(column.above)
         texts = [short(row[at]) for row in listing.rows]
         longest = max(map(cell_len, texts), default=1)
-        natural = max(longest, cell_len(title), 1)
+        natural = max(longest, cell_len(title), cell_len(above), 1)
         whole = column.keep or column.whole or numeric or any(isinstance(row[at], datetime) for row in listing.rows)
         least = min(natural, max(longest, _NARROW)) if whole else min(natural, _NARROW)
-        shapes.append(_Shape(title, texts, column.keep, numeric, natural, least))
+        shapes.append(_Shape(title, above, texts, column.keep, numeric, natural, least))
     return shapes
 
 

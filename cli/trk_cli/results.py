@@ -23,19 +23,22 @@ class Seconds(float):
 class Column:
     """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for.
 
-    What is `whole` is never folded, but may be left out.
+    What is `whole` is never folded, but may be left out. `above` stands above the title in a table.
     """
 
     title: str
     keep: bool = False
     whole: bool = False
+    above: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Several records. `data` is their JSON form (left out: one object a row); `ids` is what -q prints.
 
-    `notes` is talk and `warnings` are warnings about the answer; `empty` is said when there is no row.
+    `notes` is talk and `warnings` are warnings about the answer; `empty` is said when there is no row. Of a
+    table that is too wide columns are left out, or, with `repeat`, it is parted: so many columns at the left begin each
+    part.
     """
 
     columns: Sequence[Column | str]
@@ -45,6 +48,7 @@ class Listing:
     ids: Sequence[str] | None = None
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    repeat: int = 0
 
     @property
     def heads(self) -> list[Column]:

@@ -30,7 +30,8 @@ VERBS = {
     "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
     "gc": "--older-than= --dry-run --json -q/--quiet",
     "export": "--bundle= --run=* -e/--experiment= --filter= --pending --force --json -q/--quiet",
-    "import": "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --json "
+    "import": "--uri= -e/--experiment= --filter= --artifacts --name= --step= --time= --param=* --run-column= "
+    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --dry-run --json "
     "-q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,
     "log-metric": _LOG + "--step= --timestamp=",
@@ -56,7 +57,7 @@ VERBS = {
     "summary": _ASK + "--baseline= --check=* --from= --fail --allow-no-baseline --metric=* -e/--experiment= --since= "
     "--pipeline= --max-charts= --max-rows= --junit= -o/--output=",
     "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",
-    "compare": _ASK + "--baseline= --best= --metric= --mode= -e/--experiment= --all",
+    "compare": _ASK + "--baseline= --best= --metric= --mode= --metrics= --params= -e/--experiment= --all",
     "plot": _RUNS + "--run=* --x= --smooth= --log-x --log-y --width= --height= -o/--output= --json -q/--quiet",
     "report": _RUNS + "--baseline= --title= -o/--output= --open --log --json -q/--quiet",
     "watch": "--interval= --timeout= --source= --json -q/--quiet",

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from trk.ci import escaping, mermaid
 from trk.ci.model import Summary
 from trk.pictures.texts import tame
+from trk.query.reports import CheckedCondition, CheckReport
 from trk.records import (
     ArtifactRecord,
-    CheckedCondition,
-    CheckReport,
     Delivery,
     MetricComparison,
     MetricPoint,

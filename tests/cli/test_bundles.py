@@ -84,7 +84,7 @@ def test_json_has_the_same(
         (["import", "nothing"], 2, "'nothing' is not there"),
         (["import", "there"], 2, "not a whole ZIP file"),
         (["import", "there", "-b", "nobody"], 2, "nobody"),
-        (["import", "mlflow"], 2, "'mlflow' is not there"),
+        (["import", "./mlflow"], 2, "'./mlflow' is not there"),
     ],
 )
 def test_what_can_not_be_meant_is_one_line(call: Call, open_run: str, words: list[str], code: int, why: str) -> None:

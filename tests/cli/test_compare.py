@@ -231,6 +231,41 @@ def test_a_table_fits_and_names_the_runs_it_has_no_room_for(
         assert "run 1" in done.out
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_twenty_runs_of_two_hundred_params_are_shown_whole_and_in_reach(
+    columns: int, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(20):
+        metrics = {"f1": n / 20, "val/loss": 1 / (n + 1)}
+        ended(f"trial {n}", metrics, **{f"param_{k}": n * k for k in range(1, 201)})
+    monkeypatch.setenv("COLUMNS", str(columns))
+    words = ("compare", "--best", "20", "--metric", "f1", "--baseline", "best:f1")
+    done = call(*words, "--format", "table")
+    lines = done.out.splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    parts = done.out.split("\n\n")
+    assert lines[1].split()[:2] == ["run", "f1"]
+    for part in parts:  # each with all runs, the baseline first
+        names = [line[:9].strip() for line in part.splitlines()[2:]]
+        assert names == [f"trial {n}" for n in reversed(range(20))]
+    shown = [word for part in parts for word in part.splitlines()[1].split()[1:]]
+    assert sorted(shown) == sorted(["f1", "val/loss", "duration", *(f"param_{k}" for k in range(1, 201))])
+    assert "--metrics" in done.err
+    some = call(*words, "--format", "table", "--params", "param_1,param_2?", "--metrics", "f1")
+    assert some.out.count("param_") == 11
+    assert "--metrics" not in some.err
+
+
+def test_two_runs_too_wide_for_the_terminal_stay_columns(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        ended(name, {f"metric {n}": n + len(name) / 7 for n in range(20)}, path=f"/data/{name}/" * 8)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = call("compare", "one", "two", "--format", "table").out.splitlines()
+    assert lines[0].split() == ["what", "name", "one", "two"]
+    assert max(map(cell_len, lines)) <= 60
+    assert "" not in lines
+
+
 def test_a_metric_of_the_longest_name_leaves_room_for_the_runs(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     ended("one", {"m" * 250: 1.0})
     ended("two", {"m" * 250: 2.0})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import trk
+from faults.harness.proxy import Proxy
 from servers.mlflow_server import MlflowServer, closed_port
 
 mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
@@ -160,10 +161,10 @@ def test_what_was_so_already_is_looked_at_where_it_was_delivered(
 @mlflow
 @pytest.mark.mlflow
 def test_a_server_that_can_not_be_asked_is_not_said_to_have_it_restored(
-    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Any, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    with MlflowServer(tmp_path / "server") as server:
+    with Proxy(mlflow_server.port) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         run = trk.start("one")
         run.end(timeout=60, strict=True)

@@ -22,7 +22,7 @@ FIRST = {
     "start": "trk detach -q",
     "resume": "trk detach -q",
     "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
-    "import": "trk export --bundle runs.trk -q",
+    "import": "printf 'epoch,loss\\n1,0.5\\n' > losses.csv",
     "artifacts": "trk log-artifact model.pkl --name classifier --type model -q",
 }
 LOG_VERBS = {verb for verb in tokens.VERBS if verb.startswith(("log-", "set-", "delete-t", "define-"))}  # as one there
@@ -90,6 +90,8 @@ def test_the_exit_codes_of_the_errors_are_in_the_help() -> None:
 
 def test_help_on_a_verb_names_its_own_help(call: Any) -> None:
     for verb in tokens.VERBS:
+        if (manage.HELP / f"{verb}.md").exists():  # the verb has a page of its own
+            continue
         done = call("help", verb)
         assert (done.code, done.out) == (4, "")
         assert f"(trk {verb} --help)" in done.err

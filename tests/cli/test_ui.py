@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import helpers
+from faults.harness.proxy import Proxy
 from helpers import COMMAND, child_environment, until
 from servers.mlflow_server import FaultServer, MlflowServer, closed_port, free_port, http_answer
 
@@ -254,25 +255,24 @@ def test_without_mlflow_it_says_what_to_install(project: Path) -> None:
 
 @real
 def test_the_page_of_the_run_or_the_experiment_on_a_server(
-    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Any, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    with MlflowServer(tmp_path / "server") as server:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url.replace("//", "//ada:hunter2@"))
-        assert call("ui").out == f"{server.url}\n"
-        call("start", "one", "-e", "looks", "-q")
-        assert call("ui").out == f"{server.url}\n"
-        assert "trk sync" in call("ui").err
-        assert call("sync", "--strict").code == 0
-        url = json.loads(call("show", "--json", "--source", "local").out)["backends"]["mlflow"]["url"]
-        assert call("ui").out == f"{url}\n"
-        assert call("end", "-q").code == 0
-        assert call("ui").out == f"{server.url}\n"
-        assert call("ui", "--run", "@last").out == f"{url}\n"
-        monkeypatch.setenv("TRK_EXPERIMENT", "looks")
-        done = call("ui", "--json")
-        assert done.code == 0
-        assert json.loads(done.out) == {"url": url.partition("/runs/")[0]}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url.replace("//", "//ada:hunter2@"))
+    assert call("ui").out == f"{mlflow_server.url}\n"
+    call("start", "one", "-e", "looks", "-q")
+    assert call("ui").out == f"{mlflow_server.url}\n"
+    assert "trk sync" in call("ui").err
+    assert call("sync", "--strict").code == 0
+    url = json.loads(call("show", "--json", "--source", "local").out)["backends"]["mlflow"]["url"]
+    assert call("ui").out == f"{url}\n"
+    assert call("end", "-q").code == 0
+    assert call("ui").out == f"{mlflow_server.url}\n"
+    assert call("ui", "--run", "@last").out == f"{url}\n"
+    monkeypatch.setenv("TRK_EXPERIMENT", "looks")
+    done = call("ui", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == {"url": url.partition("/runs/")[0]}
 
 
 def test_a_server_that_does_not_answer_is_named_all_the_same(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,10 +286,10 @@ def test_a_server_that_does_not_answer_is_named_all_the_same(call: Any, monkeypa
 
 @real
 def test_a_server_that_has_died_is_warned_of_even_when_the_page_is_known(
-    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Any, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    with MlflowServer(tmp_path / "server") as server:
+    with Proxy(mlflow_server.port) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         call("start", "one", "-q")
         assert call("sync", "--strict").code == 0

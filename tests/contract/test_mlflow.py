@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from contract.mlflow_client import client, downloaded, read_back
+from faults.harness.proxy import Proxy
 from servers.mlflow_server import FaultServer, MlflowServer
 from trk.backends.mlflow import MlflowBackend
 from trk.errors import (
@@ -41,10 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mlflow")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with MlflowServer(tmp_path_factory.mktemp("server")) as running:
-        yield running
+@pytest.fixture
+def server(mlflow_server: MlflowServer) -> MlflowServer:
+    return mlflow_server
 
 
 class OnMlflow(BackendContract):
@@ -460,18 +459,18 @@ def test_a_source_that_is_down_says_so(tmp_path_factory: pytest.TempPathFactory)
             assert caught.value.hint == "--source local"
 
 
-def test_delivery_goes_on_when_the_server_comes_back(server: MlflowServer) -> None:
-    backend = MlflowBackend({"tracking_uri": server.url})
+def test_delivery_goes_on_when_the_server_comes_back(link: Proxy) -> None:
+    backend = MlflowBackend({"tracking_uri": link.url})
     run = backend.open(spec("outage"))
     backend.deliver(run, [metric(1, "f1", 0.1, 0)])
-    server.stop()
+    link.turn("refuse")
     try:
         with pytest.raises(BackendUnavailable, match="refused"):
             backend.deliver(run, [metric(2, "f1", 0.2, 1)])
     finally:
-        server.start()
+        link.turn("pass")
     backend.deliver(run, [metric(2, "f1", 0.2, 1)])
-    assert len(read_back(server.url, run.remote_id).points) == 2
+    assert len(read_back(link.url, run.remote_id).points) == 2
 
 
 # -- what has to be installed ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,18 +25,12 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with MlflowServer(tmp_path_factory.mktemp("server")) as running:
-        yield running.url
-
-
 @pytest.fixture(params=["embedded", "server"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "embedded":
         return f"sqlite:///{tmp_path}/mlflow.db"
-    url: str = request.getfixturevalue("served")
-    return url
+    server: MlflowServer = request.getfixturevalue("mlflow_server")
+    return server.url
 
 
 @pytest.fixture

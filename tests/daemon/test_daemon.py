@@ -193,6 +193,28 @@ def test_an_older_one_makes_room_for_a_newer_program(place: Place) -> None:
     assert place.serving() != older.pid
 
 
+def test_an_older_one_that_did_not_listen_yet_when_it_was_asked_makes_room_all_the_same(place: Place) -> None:
+    place.done("start", "-q", TRK_DAEMON="off")
+    code = (
+        "import os, sys, time, trk\n"
+        "trk.__version__ = '0.0.1'\n"
+        "from trk.daemon import serve, talk\n"
+        "listening = talk.listening\n"
+        "def late(host, path):\n"
+        "    while not os.path.exists('go'): time.sleep(0.02)\n"
+        "    return listening(host, path)\n"
+        "talk.listening = late\n"
+        "serve.Daemon(sys.argv[1]).run(None)\n"
+    )
+    older = subprocess.Popen([sys.executable, "-c", code, place.folder], env=place.environment(), cwd=place.project)
+    assert place.serving() == older.pid
+    run = place.done("start", "--replace", "-q")
+    place.done("log-metric", "loss", "1")
+    (place.project / "go").touch()
+    assert older.wait(30) == 0
+    helpers.until(lambda: place.rows(run) == [1])
+
+
 @pytest.mark.parametrize("redirected", ["| cat", "2>&1 | cat", "3>&1 | cat"])
 def test_nothing_keeps_a_pipe_open(place: Place, redirected: str) -> None:
     trk = " ".join([*helpers.COMMAND])

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 
 import helpers
 import trk
+from faults.harness.proxy import Proxy
 from helpers import Course
 from helpers import trk as command
 from servers.mlflow_server import MlflowServer
@@ -133,20 +134,12 @@ for step in range(int(sys.argv[1]), 1000):
 """
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with MlflowServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> MlflowServer:
+def server(mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> MlflowServer:
     """A server that runs, to which everything here is delivered."""
-    if running._process is None:
-        running.start()
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
-    return running
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
+    return mlflow_server
 
 
 @pytest.fixture
@@ -223,8 +216,11 @@ def test_a_shell_script_arrives_whole_at_a_server(shell: Callable[[str], list[st
 # -- a server that is down ----------------------------------------------------------------------------------------
 
 
-def test_an_outage_is_a_warning_and_sync_delivers_once_afterwards(server: MlflowServer) -> None:
-    server.stop()
+def test_an_outage_is_a_warning_and_sync_delivers_once_afterwards(
+    server: MlflowServer, link: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", link.url)
+    link.turn("refuse")
     runs = []
     for words, code in (((), 0), (("--strict",), 6)):
         runs.append(command("start", "-q").stdout.strip())
@@ -237,7 +233,7 @@ def test_an_outage_is_a_warning_and_sync_delivers_once_afterwards(server: Mlflow
         assert f"mlflow does not have 2 of 2 rows of {runs[-1]}" in done.stderr
         assert "connection refused" in done.stderr or "not done within 3 s" in done.stderr
         assert "trk sync" in done.stderr
-    server.start()
+    link.turn("pass")
     assert command("sync", "--strict", "--timeout", "60").returncode == 0
     for run_id in runs:
         assert points_there(server.url, run_id) == points_logged(run_id)

@@ -29,13 +29,10 @@ def place(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         found.end()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """A real server, one for the tests of a file: its start takes seconds."""
-    if find_spec("mlflow") is None:
-        pytest.skip("mlflow is not installed")
-    with MlflowServer(tmp_path_factory.mktemp("server")) as running:
-        yield running
+@pytest.fixture
+def server(mlflow_server: MlflowServer) -> MlflowServer:
+    """A real server."""
+    return mlflow_server
 
 
 @pytest.fixture

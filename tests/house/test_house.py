@@ -45,6 +45,7 @@ FLOORS = {
     "trk.attaching": 4,
     "trk.active": 4,
     "trk.bundles": 4,
+    "trk.imports": 4,
     "trk.deleting": 4,
     "trk.leaving": 4,
     "trk.checkup": 4,

@@ -59,6 +59,19 @@ def test_all_tells_everything() -> None:
     assert (list(found.params), list(found.metrics)) == (["seed"], ["acc"])
 
 
+def test_globs_narrow_what_is_told_and_one_that_fits_nothing_is_named() -> None:
+    ended("one", params={"lr": 1, "opt.a": 1, "opt.b": 1}, metrics={"f1": 1.0, "val/f1": 1.0, "acc": 0.5})
+    ended("two", params={"lr": 2, "opt.a": 2, "opt.b": 1}, metrics={"f1": 2.0, "val/f1": 2.0, "acc": 0.5})
+    said: list[str] = []
+    found = trk.compare(["one", "two"], metrics="val/*", params=["opt.*"], warn=said.append)
+    assert (list(found.metrics), list(found.params), said) == (["val/f1"], ["opt.a"], [])
+    found = trk.compare(["one", "two"], metrics=["*f1", "acc"], params=[], all=True, warn=said.append)
+    assert (list(found.metrics), list(found.params), said) == (["acc", "f1", "val/f1"], [], [])
+    found = trk.compare(["one", "two"], metrics=["vol/f1"], warn=said.append)
+    assert (list(found.metrics), list(found.params)) == ([], ["lr", "opt.a"])
+    assert said == ["none of these runs has a metric vol/f1; there is val/f1, f1"]
+
+
 def test_nan_equals_nan_and_nothing_else() -> None:
     ended("one", metrics={"same": math.nan, "other": math.nan, "endless": math.inf, "zero": 0.0})
     ended("two", metrics={"same": math.nan, "other": 0.0, "endless": math.inf, "zero": -0.0})
@@ -399,7 +412,7 @@ def test_a_run_that_is_not_there_is_not_found() -> None:
 def test_python_compares_with_the_words_of_the_command_line() -> None:
     parameters = inspect.signature(trk.compare).parameters
     assert [name for name in parameters if name != "warn"] == [
-        "runs", "baseline", "best", "metric", "mode", "experiment", "all", "source", "timeout",
+        "runs", "baseline", "best", "metric", "mode", "metrics", "params", "experiment", "all", "source", "timeout",
     ]  # fmt: skip
     assert all(found.kind is found.KEYWORD_ONLY for found in list(parameters.values())[1:])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,11 @@ TRIES = 4  # a page that waits for a slow server may be looked at too early
 
 @dataclass(frozen=True)
 class Page:
-    """A page as it was drawn: its document after all scripts ran, and the picture of it."""
+    """A page as it was drawn: its document after all scripts ran, the picture of it, and what the browser `said`."""
 
     document: str
     picture: Path
+    said: str = ""
 
     def share_of(self, colour: tuple[int, int, int]) -> float:
         """How much of the picture has this colour, from 0 to 1; nearly this one, as MLflow shows small WebP images."""
@@ -45,8 +47,11 @@ class Browser:
         self._profile = profile
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, url: str, name: str, *, until: str) -> Page:
-        """The page at an address, when `until` is in its document; looked at again if it is not."""
+    def open(self, url: str, name: str, *, until: str, flags: Sequence[str] = ()) -> Page:
+        """The page at an address, when `until` is in its document; looked at again if it is not.
+
+        `flags` are more of Chromium's own, such as another --window-size.
+        """
         assert CHROMIUM is not None
         picture = self._folder / f"{name}.png"
         document = ""
@@ -56,12 +61,12 @@ class Browser:
                     CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                     f"--user-data-dir={self._profile}", "--window-size=1500,1000",
                     *ONE_PROCESS,
-                    f"--virtual-time-budget={BUDGET_MS}", f"--screenshot={picture}", "--dump-dom", url,
+                    f"--virtual-time-budget={BUDGET_MS}", f"--screenshot={picture}", "--dump-dom", *flags, url,
                 ],
                 capture_output=True, text=True, timeout=120, check=False,
                 env={**os.environ, "HOME": str(self._profile)},
             )  # fmt: skip
             document = drawn.stdout
             if until in document:
-                return Page(document, picture)
+                return Page(document, picture, drawn.stderr)
         raise AssertionError(f"{url}: {until!r} is not in the page (see {picture}):\n{document[-3000:]}")

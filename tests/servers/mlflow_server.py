@@ -38,7 +38,9 @@ class MlflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it answers; one that runs is left alone."""
+        if self._process is not None:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         home = self.folder / "home"
         home.mkdir(exist_ok=True)

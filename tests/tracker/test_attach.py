@@ -6,7 +6,6 @@ import functools
 import json
 import threading
 import warnings
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import trk
+from faults.harness.proxy import Proxy
 from helpers import started
 from helpers import trk as command
 from servers.mlflow_server import FaultServer, MlflowServer, closed_port, http_answer
@@ -191,18 +191,18 @@ def test_the_owners_tags_are_shown_and_those_that_are_set_here_stay(owner: Owner
 
 
 def test_a_param_that_was_logged_before_the_owners_was_known_gives_way(
-    running: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: MlflowServer, link: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = Owner(running.url)
+    owner = Owner(mlflow_server.url)
     owner.client.log_param(owner.id, "x", "y")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
-    running.stop()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", link.url)
+    link.turn("refuse")
     try:
         with pytest.warns(UserWarning, match="can't be asked for"):
             run = trk.attach(owner.handle)
         run.log_params({"x": "z", "own": "1"})
     finally:
-        running.start()
+        link.turn("pass")
     run = trk.attach(owner.handle)
     assert run.record.params == {"own": "1", "x": "y"}
     with pytest.raises(Conflict, match="param x is already 'y'"):
@@ -547,12 +547,6 @@ def test_a_server_that_is_silent_is_waited_for_no_longer_than_allowed(monkeypatc
     assert "did not answer in the time allowed" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with MlflowServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
 OWNER = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -573,10 +567,10 @@ with mlflow.start_run(run_name="training") as run:
 
 
 def test_a_shell_and_the_program_that_owns_the_run_log_into_it_together(
-    running: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
-    program = started(OWNER, running.url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
+    program = started(OWNER, mlflow_server.url)
     assert program.stdin is not None
     assert program.stdout is not None
     remote_id = program.stdout.readline().strip()
@@ -594,24 +588,24 @@ def test_a_shell_and_the_program_that_owns_the_run_log_into_it_together(
     ended = command("end", "--strict")
     assert ended.returncode == 0
     assert "belongs to another program and stays open" in ended.stderr
-    assert client(running.url).get_run(remote_id).info.status == "RUNNING"
+    assert client(mlflow_server.url).get_run(remote_id).info.status == "RUNNING"
     program.communicate("\n", timeout=60)
     assert program.returncode == 0
-    there = client(running.url).get_run(remote_id)
+    there = client(mlflow_server.url).get_run(remote_id)
     assert (there.info.status, there.info.run_name, there.data.params) == ("FINISHED", "training", {"lr": "0.1"})
-    points = sorted((p.step, p.value) for p in client(running.url).get_metric_history(remote_id, "loss"))
+    points = sorted((p.step, p.value) for p in client(mlflow_server.url).get_metric_history(remote_id, "loss"))
     owners = [(step, 1.0 + step) for step in (*range(10), *range(100, 110))]
     assert points == sorted(owners + [(10 + n, -float(n)) for n in range(20)])
     assert run_id not in json.dumps(there.data.tags)
 
 
 def test_what_is_logged_while_the_server_is_down_arrives_when_it_is_back(
-    running: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: MlflowServer, link: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = Owner(running.url, name="long one")
+    owner = Owner(mlflow_server.url, name="long one")
     owner.log(1.0, 0)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
-    running.stop()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", link.url)
+    link.turn("refuse")
     attached = command("attach", owner.handle)
     assert attached.returncode == 0
     assert f"trk: warning: {owner.handle} can't be asked for" in attached.stderr
@@ -619,7 +613,7 @@ def test_what_is_logged_while_the_server_is_down_arrives_when_it_is_back(
     ended = command("end", "--timeout", "1")
     assert ended.returncode == 0
     assert "does not have 1 of 1 row" in ended.stderr
-    running.start()
+    link.turn("pass")
     assert command("sync", "--strict", "--timeout", "60").returncode == 0
     assert owner.points() == [(0, 1.0), (1, 0.5)]
     owner.log(0.4, 2)

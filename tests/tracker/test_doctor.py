@@ -589,12 +589,11 @@ def test_a_server_that_is_silent_or_gone_is_found_out_in_time(on_mlflow: Point) 
 
 
 @pytest.mark.mlflow
-def test_a_real_server_is_known(on_mlflow: Point, tmp_path: Path) -> None:
-    with MlflowServer(tmp_path / "server") as server:
-        on_mlflow(server.url)
-        check = only("backend mlflow", 60)
-        on_mlflow(f"{server.url}/no/such/prefix")
-        assert only("backend mlflow", 60).state == "fail"
+def test_a_real_server_is_known(on_mlflow: Point, mlflow_server: MlflowServer) -> None:
+    on_mlflow(mlflow_server.url)
+    check = only("backend mlflow", 60)
+    on_mlflow(f"{mlflow_server.url}/no/such/prefix")
+    assert only("backend mlflow", 60).state == "fail"
     from mlflow.version import VERSION
 
     assert check.state == "ok"

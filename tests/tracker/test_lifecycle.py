@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import trk
+from faults.harness.proxy import Proxy
 from helpers import new_run
 from helpers import trk as command
-from servers.mlflow_server import MlflowServer, closed_port
+from servers.mlflow_server import closed_port
 from trk import session
 from trk.errors import Conflict, NotDelivered, NotFound, SourceUnavailable, UsageError
 from trk.journal import lifecycle, read, write
@@ -217,11 +218,16 @@ def client(uri: str) -> Any:
         return MlflowClient(tracking_uri=uri)
 
 
-def stages(uri: str) -> dict[str, str]:
-    """By name, whether MLflow has each run as active or deleted."""
+def stages(uri: str, runs: Sequence[trk.Run] = ()) -> dict[str, str]:
+    """By name, whether MLflow has each run, or each of these, as active or deleted."""
     experiments = [found.experiment_id for found in client(uri).search_experiments()]
-    runs = client(uri).search_runs(experiments, run_view_type=ALL)
-    return {run.info.run_name: run.info.lifecycle_stage for run in runs}
+    found = client(uri).search_runs(experiments, run_view_type=ALL)
+    wanted = [run.id for run in runs]
+    return {
+        run.info.run_name: run.info.lifecycle_stage
+        for run in found
+        if not wanted or run.data.tags.get("trk.run_id") in wanted
+    }
 
 
 @pytest.fixture
@@ -329,22 +335,16 @@ def test_a_handle_at_a_server_that_is_down_is_an_error_and_deletes_nothing(monke
     assert trk.search(deleted=True) == []
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with MlflowServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
 @mlflow
 @pytest.mark.mlflow
 def test_what_is_deleted_while_the_server_is_down_is_deleted_there_by_sync(
-    running: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    link: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", link.url)
     runs = [ended(name, f1=0.5) for name in ("kept", "gone", "back")]
     trk.sync(strict=True, timeout=60)
-    running.stop()
+    link.turn("refuse")
     begun = time.monotonic()
     done = command("delete", "gone", "back", "--timeout", "2")
     assert time.monotonic() - begun < 10
@@ -353,9 +353,9 @@ def test_what_is_deleted_while_the_server_is_down_is_deleted_there_by_sync(
         assert f"mlflow does not have {run.id} deleted yet" in done.stderr
     assert command("restore", "back", "--timeout", "1", "--strict", "-q").returncode == 6
     assert ids(trk.search(deleted=True)) == [runs[1].id]
-    running.start()
+    link.turn("pass")
     assert command("sync", "--strict", "--timeout", "60").returncode == 0
-    assert stages(running.url) == {"kept": "active", "gone": "deleted", "back": "active"}
+    assert stages(link.url, runs) == {"kept": "active", "gone": "deleted", "back": "active"}
     found = find_journal()
     assert found is not None
     for run in runs:

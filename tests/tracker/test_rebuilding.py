@@ -72,10 +72,11 @@ def ended(store: str, name: str = "one", **more: Any) -> Run:
 
 
 def names(uri: str) -> list[str]:
-    """The names of all runs at a server, each as often as it is there."""
-    asked = client(uri)
+    """The names of all runs of this journal at a server, each as often as it is there."""
+    asked, ours = client(uri), {run.run_id for run in trk.search(source="local")}
     experiments = [one.experiment_id for one in asked.search_experiments()]
-    return sorted(run.info.run_name for run in asked.search_runs(experiments))
+    found = asked.search_runs(experiments)
+    return sorted(run.info.run_name for run in found if run.data.tags.get("trk.run_id") in ours)
 
 
 def ok(run: Run | str) -> bool:
@@ -83,7 +84,9 @@ def ok(run: Run | str) -> bool:
     return found.ok and found.backends["mlflow"].pending == 0
 
 
-def test_a_server_that_is_lost_is_rebuilt_with_everything(stores: tuple[str, str], tmp_path: Path) -> None:
+def test_a_server_that_is_lost_is_rebuilt_with_everything(
+    stores: tuple[str, str], tmp_path: Path, mlflow_server: MlflowServer
+) -> None:
     parent = trk.start("parent", experiment="moved", backends="mlflow", mlflow_uri=stores[0])
     child = trk.start("child", parent=parent, backends="mlflow", mlflow_uri=stores[0])
     log_everything(child)
@@ -91,18 +94,17 @@ def test_a_server_that_is_lost_is_rebuilt_with_everything(stores: tuple[str, str
     parent.log_metric("total", 1.0)
     parent.end(strict=True, timeout=60)
     shutil.rmtree(tmp_path / "a")
-    with MlflowServer(tmp_path / "two") as server:
-        records = trk.sync(to="mlflow", uri=server.url, timeout=120, strict=True)
-        assert [record.name for record in records] == ["parent", "child"]
-        assert ok(parent)
-        assert ok(child)
-        here = {record.name: record.backends["mlflow"] for record in records}
-        there = client(server.url).get_run(here["child"].run_id)
-        assert there.data.tags["mlflow.parentRunId"] == here["parent"].run_id
-        assert client(server.url).get_experiment(there.info.experiment_id).tags["trk.mode.loss"] == "min"
-        assert (here["child"].url or "").startswith(server.url)
-        trk.sync(to="mlflow", uri=server.url, timeout=60, strict=True)
-        assert names(server.url) == ["child", "parent"]
+    records = trk.sync(to="mlflow", uri=mlflow_server.url, timeout=120, strict=True)
+    assert [record.name for record in records] == ["parent", "child"]
+    assert ok(parent)
+    assert ok(child)
+    here = {record.name: record.backends["mlflow"] for record in records}
+    there = client(mlflow_server.url).get_run(here["child"].run_id)
+    assert there.data.tags["mlflow.parentRunId"] == here["parent"].run_id
+    assert client(mlflow_server.url).get_experiment(there.info.experiment_id).tags["trk.mode.loss"] == "min"
+    assert (here["child"].url or "").startswith(mlflow_server.url)
+    trk.sync(to="mlflow", uri=mlflow_server.url, timeout=60, strict=True)
+    assert names(mlflow_server.url) == ["child", "parent"]
     assert not (tmp_path / "a").exists()
 
 

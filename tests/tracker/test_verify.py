@@ -15,6 +15,7 @@ import pytest
 
 import trk
 from everything import T0, log_everything
+from faults.harness.proxy import Proxy
 from servers.mlflow_server import MlflowServer, closed_port
 from trk.backends.memory import MemoryRun, servers
 from trk.errors import NotDelivered, NotFound, SourceUnavailable, UsageError
@@ -85,8 +86,8 @@ def test_a_run_with_every_kind_of_content_is_verified(store: str) -> None:
 
 @mlflow
 @pytest.mark.timeout(300)
-def test_a_server_is_read_back(tmp_path: Path) -> None:
-    with MlflowServer(tmp_path / "server") as server:
+def test_a_server_is_read_back(mlflow_server: MlflowServer) -> None:
+    with Proxy(mlflow_server.port) as server:
         run = ended(server.url)
         assert named(state(run)) == []
         client(server.url).log_metric(remote(run), "loss", 9.0, step=77)

@@ -86,6 +86,19 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.imports.from_mlflow import import_mlflow as import_mlflow
+    from trk.imports.from_tensorboard import import_tensorboard as import_tensorboard
+    from trk.imports.from_wandb import import_wandb as import_wandb
+    from trk.imports.records import (
+        ImportReport as ImportReport,
+    )
+    from trk.imports.records import (
+        NotTaken as NotTaken,
+    )
+    from trk.imports.records import (
+        TakenRun as TakenRun,
+    )
+    from trk.imports.tables import import_csv as import_csv
     from trk.owners import Owner as Owner
     from trk.pictures.plotting import plot as plot
     from trk.pictures.reporting import report as report
@@ -97,6 +110,8 @@ if TYPE_CHECKING:
     from trk.query.ask import search as search
     from trk.query.check import check as check
     from trk.query.compare import compare as compare
+    from trk.query.reports import CheckedCondition as CheckedCondition
+    from trk.query.reports import CheckReport as CheckReport
     from trk.query.watching import Watched as Watched
     from trk.query.watching import watch as watch
     from trk.records import (
@@ -107,12 +122,6 @@ if TYPE_CHECKING:
     )
     from trk.records import (
         BestRun as BestRun,
-    )
-    from trk.records import (
-        CheckedCondition as CheckedCondition,
-    )
-    from trk.records import (
-        CheckReport as CheckReport,
     )
     from trk.records import (
         Comparison as Comparison,
@@ -178,6 +187,11 @@ _HOMES = {
         "NotFound", "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.imports.from_mlflow": ("import_mlflow",),
+    "trk.imports.from_tensorboard": ("import_tensorboard",),
+    "trk.imports.from_wandb": ("import_wandb",),
+    "trk.imports.records": ("ImportReport", "NotTaken", "TakenRun"),
+    "trk.imports.tables": ("import_csv",),
     "trk.owners": ("Owner",),
     "trk.pictures.plotting": ("plot",),
     "trk.pictures.reporting": ("report",),
@@ -185,11 +199,11 @@ _HOMES = {
     "trk.query.ask": ("best", "get_run", "history", "search"),
     "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
+    "trk.query.reports": ("CheckedCondition", "CheckReport"),
     "trk.query.watching": ("Watched", "watch"),
     "trk.records": (
-        "ArtifactRecord", "Best", "BestRun", "CheckedCondition", "CheckReport", "Comparison", "Delivery", "Difference",
-        "Freed", "MetricComparison", "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend",
-        "VerifiedRun",
+        "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
+        "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
     "trk.syncing": ("sync",),

@@ -1,4 +1,4 @@
-"""export, import: runs in a bundle, to be carried to where they can be delivered."""
+"""export, and import of a bundle: runs in a file, to be carried to where they can be delivered."""
 
 from __future__ import annotations
 
@@ -74,28 +74,19 @@ def _tell_export(done: ExportedBundle, quiet: bool) -> None:
         output.warn(f"the bytes of {file.path} of run {file.run_id} are not in it: {file.reason}", quiet=quiet)
 
 
-def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A bundle of trk export; - is standard input.")],
-    backend: Annotated[
-        list[str] | None,
-        typer.Option("-b", "--backend", metavar="NAME", help="Where to deliver to. May be given again."),
-    ] = None,
-    mlflow_uri: Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")] = None,
-    wandb_project: options.WandbProject = None,
-    wandb_entity: options.WandbEntity = None,
-    wandb_group: options.WandbGroup = None,
-    attached: Annotated[
-        bool, typer.Option("--attached", help="Also runs of other programs: what was logged goes into those.")
-    ] = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+def take_bundle(
+    file: str,
+    *,
+    backend: list[str] | None,
+    mlflow_uri: str | None,
+    wandb_project: str | None,
+    wandb_entity: str | None,
+    wandb_group: str | None,
+    attached: bool,
+    json: bool,
+    quiet: bool,
 ) -> None:
-    """Take the runs of a bundle into the journal here: all of it, or nothing. trk sync then delivers them.
-
-    They go where a run that is started here goes. A run that is here already gets the rows that are new.
-
-    Example: trk import runs.trk && trk sync
-    """
+    """`trk import FILE`: the runs of a bundle."""
     with tempfile.TemporaryFile() as spool, progress.bar(quiet, "importing", "parts") as report:
         source: Any = _from_stdin(spool) if file == "-" else file
         done = taking.import_bundle(

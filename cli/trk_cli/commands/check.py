@@ -8,7 +8,7 @@ import typer
 
 from trk.errors import UsageError
 from trk.query import check as library
-from trk.records import CheckReport
+from trk.query.reports import CheckReport
 from trk_cli import output, values
 from trk_cli.commands import options
 from trk_cli.results import Cell, Column, Listing, OutputOptions

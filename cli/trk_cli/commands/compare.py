@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,13 +12,15 @@ from trk.query import compare as library
 from trk.records import Comparison, MetricComparison, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
-from trk_cli.render import in_full, short
+from trk_cli.render import height, in_full, natural_width, short
 from trk_cli.results import Cell, Column, Listing, OutputOptions, Seconds
 
 Rows = list[list[Cell]]
 
 LONGEST_HEAD = 24  # characters of a run's name at the head of its column; the whole name is in a row of its own
 LONGEST_NAME = 20  # characters of a param's or metric's name up to which a table never folds it
+MOST_ROWS = 60  # of a table, before it is told how to narrow it
+_NARROW = "--metrics 'f1,val/*' and --params 'lr,opt*' narrow it; --format csv has it in one piece"
 _LEADING = ("what", "name")  # the columns before those of the runs
 
 _ATTRIBUTES: dict[str, Callable[[RunRecord], Cell]] = {
@@ -44,6 +47,12 @@ def compare(
         str | None,
         typer.Option("--mode", metavar="max|min", help="Which is better of it; else as defined, or by name."),
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="GLOBS", help="Only these metrics, such as 'f1,val/*'.")
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option("--params", metavar="GLOBS", help="Only these params, such as 'lr,opt*'; '' is none.")
+    ] = None,
     experiment: Annotated[
         str | None,
         typer.Option("-e", "--experiment", metavar="NAME", help="Where best and tag look; else that of the runs."),
@@ -64,27 +73,48 @@ def compare(
     found = library.compare(
         runs or (), baseline=baseline, best=options.count(best, "--best"), metric=metric,
         mode=mode,  # type: ignore[arg-type]  # the library checks what a user typed
-        experiment=experiment, all=all, source=source, timeout=options.seconds(timeout), warn=output.warn,
+        metrics=_globs(metrics), params=_globs(params), experiment=experiment, all=all,
+        source=source, timeout=options.seconds(timeout), warn=output.warn,
     )  # fmt: skip
     output.show(_listing(found, all, shape), shape)
 
 
+def _globs(text: str | None) -> list[str] | None:
+    return None if text is None else [glob.strip() for glob in text.split(",") if glob.strip()]
+
+
 def _listing(found: Comparison, whole: bool, shape: OutputOptions) -> Listing:
     heads = _heads(found.runs)
-    if shape.format in ("table", "markdown") or (shape.format is None and output.is_terminal()):
-        titles, rows = _for_people(found, heads, whole, in_full if shape.format == "markdown" else short)
+    is_table = shape.format == "table" or (shape.format is None and output.is_terminal())
+    if is_table or shape.format == "markdown":
+        titles, rows = _for_people(found, heads, whole, short if is_table else in_full)
     else:
         titles, rows = heads, _rows(found, heads, whole, _apart)
         if rows and found.baseline is not None:
             rows.insert(1, ["run", "baseline", *(run.run_id == found.baseline for run in found.runs)])
     name = Column("name", keep=all(len(str(row[1])) <= LONGEST_NAME for row in rows))
-    return Listing(
+    listing = Listing(
         ["what", name, *titles],
         rows,
         data=output.comparison_json(found),
         ids=[run.run_id for run in found.runs],
         empty="nothing differs" if whole else "nothing differs (--all shows all)",
+        notes=[_NARROW] if is_table and len(rows) > MOST_ROWS else [],
     )
+    width = output.width()
+    return _parted(listing, found, width) if is_table and rows and natural_width(listing) > width else listing
+
+
+def _parted(listing: Listing, found: Comparison, width: int) -> Listing:
+    """A table too wide, in parts: each run a column, with the baseline in each part; or a row; whichever is shorter."""
+    upright = replace(listing, repeat=len(_LEADING) + (found.baseline is not None))
+    rows = sorted(listing.rows, key=lambda row: ("metric", "run", "param").index(str(row[0])))
+    heads = [Column(str(row[1]), above=str(row[0])) for row in rows]
+    names = _heads(found.runs)
+    turned = [[name, *(row[len(_LEADING) + at] for row in rows)] for at, name in enumerate(names)]
+    first = Column("run", above="" if found.baseline is None else "baseline first")
+    flat = replace(listing, columns=[first, *heads], rows=turned, repeat=1)
+    return min(upright, flat, key=lambda one: height(one, width))
 
 
 def _for_people(

@@ -72,8 +72,8 @@ def demo(quiet: options.Quiet = False) -> None:
 def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
-    """Explain a topic: bundles, ci, delivery, exit-codes, json, sessions, sources,
-    storage, trackers.
+    """Explain a topic: bundles, checks, ci, delivery, exit-codes, import, json,
+    pictures, sessions, sources, storage, trackers.
 
     Example: trk help exit-codes
     """

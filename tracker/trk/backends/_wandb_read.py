@@ -148,6 +148,25 @@ class Reader:
             scan = run.scan_history(list(names) or None, LINES_PER_PAGE, min_step=first, use_cache=False)
             return {int(line["_step"]): line for line in scan}
 
+    def scan(self, run: Any) -> Iterator[Mapping[str, Any]]:
+        """All lines of a history with all that is in them, in order, read page by page."""
+        with sdk.calling(self._server.name):
+            scan = iter(run.scan_history(None, LINES_PER_PAGE, use_cache=False))
+        while True:
+            with sdk.calling(self._server.name):
+                line = next(scan, None)
+            if line is None:
+                return
+            yield line
+
+    def in_project(self, path: str) -> Iterator[RunRecord]:
+        """All runs of `<entity>/<project>`, newest first. Raises SourceUnavailable."""
+        return self._newest_first(path, {})
+
+    def entity(self) -> str:
+        """The entity that runs go to: as set, else the key's owner's."""
+        return self._entity()
+
     def api(self) -> Any:
         """The SDK's public API; what would make it try for long is looked at first."""
         if self._target.get("mode") == "offline":

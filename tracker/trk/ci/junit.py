@@ -8,7 +8,7 @@ from trk.ci.escaping import xml_text
 from trk.ci.model import Summary
 from trk.errors import UsageError
 from trk.pictures.texts import labels, told
-from trk.records import CheckedCondition, CheckReport
+from trk.query.reports import CheckedCondition, CheckReport
 
 
 def text(found: Summary) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trk.records import ArtifactRecord, CheckReport, MetricComparison, MetricPoint, RunRecord
+from trk.query.reports import CheckReport
+from trk.records import ArtifactRecord, MetricComparison, MetricPoint, RunRecord
 
 FORMATS = ("markdown", "gitlab", "html", "openmetrics", "junit", "json")
 

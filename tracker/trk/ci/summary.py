@@ -16,10 +16,11 @@ from trk.pictures import gather
 from trk.query import baselines, check, compare, filters, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, check_count, name_of, source_of, warn_python
 from trk.query.baselines import Baseline
+from trk.query.reports import CheckReport
 from trk.query.scores import score
 from trk.query.sources import Source, Warn
 from trk.query.terms import Expression
-from trk.records import ArtifactRecord, CheckReport, Comparison, MetricPoint, RunRecord, Status
+from trk.records import ArtifactRecord, Comparison, MetricPoint, RunRecord, Status
 
 CANDIDATES = 3  # times as many metrics are looked at as charts are wanted, of several runs: not all make a line
 
@@ -93,7 +94,7 @@ class _Asked:
         records, more = choosing.records(self.source, self.what)
         base, absence = self._baseline(records)
         together = list({run.run_id: run for run in [*([base] if base is not None else []), *records]}.values())
-        comparison = compare.side_by_side(self.source, together, base, all=True)
+        comparison = compare.side_by_side(self.source, together, base)
         keys = self._keys(records, comparison)
         histories = self._histories(records, base, keys)
         notes = [f"{count(more, 'earlier run')} of these not shown."] if more else []
@@ -130,7 +131,7 @@ class _Asked:
 
     def _find(self, records: Sequence[RunRecord]) -> RunRecord:
         if self.meant is None:
-            raise NotFound("no baseline is named", hint="--baseline RUN, best:f1, tag:ci.branch=main or @last")
+            raise NotFound("none is named", hint="--baseline RUN, best:f1, tag:ci.branch=main or @last")
         place = self.what.experiment or baselines.shared_experiment(*records) or self.what.place
         if len(records) == 1:
             return baselines.find(self.source, self.meant, place, besides=records[0])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+ASK_S = 1.0  # how often one that waits for the place of an older one asks it to leave
 
 
 def _detach() -> None:
@@ -23,8 +26,12 @@ def main() -> int:
     from trk.daemon import client, logs, serve
 
     logs.open_log(folder)
+    deadline = time.monotonic() + float(wait_s)
     try:
-        served = serve.Daemon(folder, serve.idle_s()).run(run_id or None, float(wait_s))
+        while not (served := serve.Daemon(folder, serve.idle_s()).run(run_id or None, min(float(wait_s), ASK_S))):
+            # An older one may not have listened yet when it was asked before.
+            if time.monotonic() >= deadline or not client.may_replace(folder):
+                break
     except Exception:  # noqa: BLE001 - whatever it is, the log alone can tell of it
         serve.log.exception("this should not have happened")
         return 1

@@ -123,11 +123,10 @@ def ensure(folder: str, run_id: str) -> bool:
         return True
     try:
         with _reached(folder) as connection:
-            if not _is_older(str(connection.hello.get("trk")), trk.__version__):
+            if not _leaves(connection):
                 return connection.serves(run_id)
-            connection.ask("leave")
     except DaemonError:
-        pass  # it is just leaving: the next one waits for its lock
+        pass  # it is just leaving, or does not listen yet: the next one waits for its lock, and asks again
     spawn(folder, run_id, wait_s=LEAVING_S)
     return True
 
@@ -146,6 +145,21 @@ def _reached(folder: str) -> Iterator[Connection]:
             time.sleep(_POLL_S)
     with connection:
         yield connection
+
+
+def may_replace(folder: str) -> bool:
+    """Ask a daemon of an older version to make room; False when the one that lives here is none, and stays."""
+    with contextlib.suppress(DaemonError), _reached(folder) as connection:
+        return _leaves(connection)
+    return True  # it is just leaving, or does not listen yet
+
+
+def _leaves(connection: Connection) -> bool:
+    """Whether it is an older one, which then was asked to leave."""
+    is_older = _is_older(str(connection.hello.get("trk")), trk.__version__)
+    if is_older:
+        connection.ask("leave")
+    return is_older
 
 
 def _is_older(theirs: str, ours: str) -> bool:

@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 from typing import Literal
 
 from trk.pictures.curves import Chart, X
-from trk.rules import is_ranked
+from trk.rules import HUGE, is_ranked
 
 Kind = Literal["number", "time", "relative"]
 
@@ -21,6 +21,7 @@ _TIME_STEPS = (
     *(_HOUR, 2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR),
     *(_DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY, 90 * _DAY, 365 * _DAY, 1_825 * _DAY),
 )
+_LEAST = 5e-324  # the smallest number above 0
 _LARGE, _SMALL = 1e7, 1e-4  # beyond these, ticks are written with an exponent
 
 
@@ -67,10 +68,10 @@ def axis(values: Iterable[float], *, log: bool = False, kind: Kind = "number", t
     low, high = (min(known), max(known)) if known else (1.0, 10.0) if log else (0.0, 1.0)
     if low == high:
         room = 0.0 if log else abs(low) * 0.1 or 0.5
-        low, high = (low / 2, high * 2) if log else (low - room, high + room)
+        low, high = (max(low / 2, _LEAST), min(high * 2, HUGE / 2)) if log else (low - room, high + room)
     elif log and pad:
-        factor = 10 ** (log10(high / low) * pad)
-        low, high = low / factor, high * factor
+        factor = 10 ** ((log10(high) - log10(low)) * pad)
+        low, high = max(low / factor, _LEAST), min(high * factor, HUGE / 2) if high < HUGE / 2 else high
     elif pad:
         room = (high / 2 - low / 2) * 2 * pad
         low, high = (low - room, high + room) if is_ranked(low - room) and is_ranked(high + room) else (low, high)
@@ -119,7 +120,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     powers = list(range(first, last + 1))
     every = max(1, ceil(len(powers) / max(1, most)))
     found = [10.0**power for power in powers[::every]]
-    if len(found) < 3:
+    if len(powers) < 3:
         found = sorted(
             value for power in range(first - 1, last + 1) for nice in (1, 2, 5)
             if low <= (value := nice * 10.0**power) <= high

@@ -90,7 +90,8 @@ def plot_page(charts: Sequence[Chart], width: int | None = None, height: int | N
     """The page of `trk plot -o FILE.html`."""
     labels = {curve.run_id: curve.label for chart in charts for curve in chart.curves}
     numbers = {run_id: number for number, run_id in enumerate(labels, 1)}
-    size = Size(width or 720, height or 360, buckets(sum(len(chart.curves) for chart in charts)))
+    lines = sum(1 + bool(curve.raw) for chart in charts for curve in chart.curves)
+    size = Size(width or 720, height or 360, buckets(lines))
     cards = [chart_card(chart, numbers, size, f"c{at}") for at, chart in enumerate(charts)]
     title = ", ".join(tame(chart.metric) for chart in charts[:5]) + ("…" if len(charts) > 5 else "")
     return document(

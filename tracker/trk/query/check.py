@@ -17,6 +17,7 @@ from trk.errors import CheckFailed, NotFound, UsageError
 from trk.query import baselines, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, name_of, source_of, warn_python
 from trk.query.expressions import parse
+from trk.query.reports import CheckedCondition, CheckReport
 from trk.query.scores import score
 from trk.query.sources import Source, Warn
 from trk.query.terms import (
@@ -30,7 +31,7 @@ from trk.query.terms import (
     Reference,
     Text,
 )
-from trk.records import CheckedCondition, CheckReport, RunRecord
+from trk.records import RunRecord
 
 _COMPARE: Mapping[str, Callable[[Decimal, Decimal], bool]] = {
     "<": operator.lt,
@@ -90,7 +91,8 @@ def check(
         if any(condition.needs_baseline for condition in conditions):
             base, absence = _baseline(found, known, experiment or record.experiment, record)
             if absence is not None and not allow_no_baseline:
-                raise absence
+                hint = f"{absence.hint}; the first time --allow-no-baseline" if absence.hint else None
+                raise NotFound(f"there is no baseline: {absence.message}", hint=hint)
         return judge(found, record, conditions, base, allow_no_baseline=allow_no_baseline, absence=absence)
 
     return sources.within(found, deadline, ask)
@@ -109,12 +111,11 @@ def _baseline(
 ) -> tuple[RunRecord | None, NotFound | None]:
     """(the baseline, why there is none)."""
     if known is None:
-        return None, NotFound("no baseline is named", hint="--baseline RUN, best:f1, tag:branch=main or @last")
+        return None, NotFound("none is named", hint="--baseline RUN, best:f1, tag:branch=main or @last")
     try:
         return baselines.find(source, known, experiment, besides=run), None
     except NotFound as absence:
-        hint = f"{absence.hint}; --allow-no-baseline for the first run" if absence.hint else "--allow-no-baseline"
-        return None, NotFound(f"there is no baseline {rules.shown(known.named)}: {absence.message}", hint=hint)
+        return None, absence
 
 
 def judge(
@@ -138,14 +139,11 @@ def judge(
 
 def require_passed(report: CheckReport) -> None:
     """Raise CheckFailed when a condition does not hold."""
-    failed = [one for one in report.checks if not one.passed]
+    failed, all_of_them = sum(not one.passed for one in report.checks), len(report.checks)
     if failed:
-        does = "does" if len(failed) == 1 else "do"
-        conditions = "condition" if len(report.checks) == 1 else "conditions"
-        raise CheckFailed(
-            f"{len(failed)} of {len(report.checks)} {conditions} {does} not hold for run {report.run.name}",
-            hint=f"trk show {report.run.run_id}",
-        )
+        what = "the condition" if all_of_them == 1 else f"{failed} of {all_of_them} conditions"
+        does = "does" if failed == 1 else "do"
+        raise CheckFailed(f"{what} {does} not hold for run {report.run.name}", hint=f"trk show {report.run.run_id}")
 
 
 class _Unjudged(Exception):

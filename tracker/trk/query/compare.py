@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TypeVar, get_args
 
 from trk import rules
@@ -29,6 +32,8 @@ def compare(
     best: int | None = None,
     metric: str | None = None,
     mode: Mode | None = None,
+    metrics: str | Sequence[str] | None = None,
+    params: str | Sequence[str] | None = None,
     experiment: str | None = None,
     all: bool = False,  # noqa: A002 - the word of the command line
     source: str | None = None,
@@ -44,6 +49,9 @@ def compare(
     `experiment`; left out, in the one that all named runs are of, else in the settings', else in all. `mode` says
     which is better for `metric`, without it for the metric of `best:KEY`; left out it is as defined for the
     experiment, else as the metric's name says.
+
+    `metrics` and `params` are globs such as "val/*" that narrow what is told; none of a kind with an empty list. The
+    user is warned of one that fits nothing.
 
     Raises UsageError when there are not two runs, or when a run or a direction is not clear; NotFound,
     NoActiveRun, SourceUnavailable.
@@ -69,9 +77,47 @@ def compare(
             records.insert(0, base)
         if best is not None and metric is not None:
             records += ranked(found, metric, place, best, mode=modes.get(metric))
-        return side_by_side(found, _several(records), base, modes=modes, all=all)
+        return side_by_side(found, _several(records), base, modes=modes)
 
-    return sources.within(found, deadline, ask)
+    told = _only(sources.within(found, deadline, ask), metrics, params, warn)
+    return told if all else differing(told)
+
+
+def _only(
+    found: Comparison, metrics: str | Sequence[str] | None, params: str | Sequence[str] | None, warn: Warn
+) -> Comparison:
+    return replace(
+        found,
+        params=_narrowed("param", found.params, params, warn),
+        metrics=_narrowed("metric", found.metrics, metrics, warn),
+    )
+
+
+def _narrowed(what: str, found: Mapping[str, T], globs: str | Sequence[str] | None, warn: Warn) -> Mapping[str, T]:
+    """What one of the globs fits; all without any."""
+    if globs is None:
+        return found
+    fitting = {glob: {key for key in found if fnmatchcase(key, glob)} for glob in _names_in(globs)}
+    for glob, keys in fitting.items():
+        if not keys:
+            near = difflib.get_close_matches(glob, found, n=3, cutoff=0.5)
+            warn(f"none of these runs has a {what} {glob}" + (f"; there is {', '.join(near)}" if near else ""))
+    return {key: value for key, value in found.items() if any(key in keys for keys in fitting.values())}
+
+
+def _names_in(globs: str | Sequence[str]) -> list[str]:
+    """One glob or several."""
+    return [globs] if isinstance(globs, str) else list(globs)
+
+
+def differing(found: Comparison) -> Comparison:
+    """Only the params and metrics in which the runs differ."""
+    count = len(found.runs)
+    return replace(
+        found,
+        params={key: texts for key, texts in found.params.items() if _differ(texts, count)},
+        metrics={key: metric for key, metric in found.metrics.items() if _differ(metric.values, count)},
+    )
 
 
 def _check(best: int | None, metric: str | None, mode: str | None) -> None:
@@ -120,21 +166,19 @@ def side_by_side(
     baseline: RunRecord | None,
     *,
     modes: Mapping[str, Mode] | None = None,
-    all: bool = False,  # noqa: A002 - as in compare
 ) -> Comparison:
-    """The comparison of runs that are found. `baseline` is one of them; `modes` go before those defined."""
+    """The comparison of runs that are found, in all that they have. `baseline` is one of them.
+
+    `modes` go before those defined.
+    """
     defined = {**source.modes({run.experiment for run in runs}), **(modes or {})}
     params = _by_key({run.run_id: run.params for run in runs})
     metrics = _by_key({run.run_id: run.metrics for run in runs})
     return Comparison(
         None if baseline is None else baseline.run_id,
         runs,
-        {key: texts for key, texts in params.items() if all or _differ(texts, len(runs))},
-        {
-            key: _measured(values, baseline, direction(defined, key))
-            for key, values in metrics.items()
-            if all or _differ(values, len(runs))
-        },
+        params,
+        {key: _measured(values, baseline, direction(defined, key)) for key, values in metrics.items()},
     )
 
 

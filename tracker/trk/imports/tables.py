@@ -1,0 +1,325 @@
+"""Metrics in files: CSV, TSV, and one JSON object a line; a metric a row, or a metric a column."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from trk import config, rules
+from trk.errors import NotFound, UsageError
+from trk.imports.records import End, Head, ImportReport, Progress
+from trk.imports.run import RunIntake
+from trk.imports.taking import Intake
+from trk.journal import blobs
+from trk.records import Status
+from trk.rules import shown
+
+KEYS, VALUES = ("metric", "key"), ("value",)
+STEPS, TIMES, RUNS = ("step", "_step"), ("time", "timestamp", "_timestamp"), ("run_id", "run")
+JSON_ENDS = (".jsonl", ".ndjson", ".json")
+DEEPEST = 20  # levels of an object in a line
+TOLD = 5  # numbers of bad lines that are told
+LONGEST_LINE = 1 << 24  # characters
+TELL_EVERY = 5000  # lines
+_SPELT = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which column is what. `metric` None: each other column is a metric."""
+
+    step: str | None
+    time: str | None
+    run: str | None
+    params: tuple[str, ...]
+    metric: str | None = None
+    value: str | None = None
+
+    @property
+    def special(self) -> frozenset[str]:
+        """Those that are no metrics."""
+        found = (self.step, self.time, self.run, self.metric, self.value, *self.params)
+        return frozenset(name for name in found if name is not None)
+
+
+def import_csv(
+    file: str | os.PathLike[str],
+    *,
+    step: str | None = None,
+    time: str | None = None,
+    params: Sequence[str] | str = (),
+    run_column: str | None = None,
+    name: str | None = None,
+    experiment: str | None = None,
+    backends: Sequence[str] | str | None = None,
+    mlflow_uri: str | None = None,
+    wandb_project: str | None = None,
+    wandb_entity: str | None = None,
+    wandb_group: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Take the metrics of a CSV, TSV or JSON Lines file into the journal here; again, only what is new is taken.
+
+    With columns `metric` and `value` each row is a point; else each column of numbers is a metric. `step` and `time`
+    name those columns (left out: `step`, `time` or `timestamp`, if there), `run_column` the one that tells runs apart
+    (left out: `run_id` or `run`), `params` columns that are params of a run. A step that is nowhere is the metric's
+    next, a time that is nowhere the run's start. `name` is the run's (left out: the file's), or what stands before the
+    names of several. Where the runs are delivered to is as in `trk.start`, with `backends` and the arguments after it.
+
+    `dry_run` changes nothing. `progress` is told (bytes read, bytes in all, points read). Raises UsageError for a file
+    that can't be read or has no such columns, NotFound when it is not there, Conflict, JournalError.
+    """
+    given = {
+        "backends": backends, "mlflow_uri": mlflow_uri, "wandb_project": wandb_project, "wandb_entity": wandb_entity,
+        "wandb_group": wandb_group, "experiment": experiment,
+    }  # fmt: skip
+    path = os.path.realpath(os.fspath(file))
+    if not os.path.lexists(path):
+        raise NotFound(f"{shown(os.fspath(file))} is not there")
+    if name is not None:
+        rules.check_title(name, "run name")
+    listed = params.split(",") if isinstance(params, str) else params
+    wanted = _Columns(step, time, run_column, tuple(column for column in listed if column))
+    with (
+        os.fdopen(blobs.open_regular(path), encoding="utf-8-sig", errors="replace", newline="") as stream,
+        Intake("csv", given, dry_run=dry_run, progress=progress) as intake,
+    ):
+        _Reading(intake, stream, path, wanted, name).read()
+        return intake.report()
+
+
+@dataclass(slots=True)
+class _One:
+    """A run of the file on its way, with the next step of each metric that is told without one."""
+
+    intake: RunIntake | None
+    next_step: dict[str, int] = field(default_factory=dict)
+
+
+class _Reading:
+    """A file being read."""
+
+    def __init__(self, intake: Intake, stream: TextIO, path: str, wanted: _Columns, name: str | None) -> None:
+        self._intake = intake
+        self._stream = stream
+        self._path = path
+        self._wanted = wanted
+        self._name = name
+        self._runs: dict[str, _One] = {}
+        self._bad = 0
+        self._columns, self._special = wanted, wanted.special
+        self._is_json = Path(path).suffix.lower() in JSON_ENDS
+
+    def read(self) -> None:
+        """All of it."""
+        size = os.fstat(self._stream.fileno()).st_size
+        for number, values in enumerate(self._objects() if self._is_json else self._rows(), 2 - self._is_json):
+            if values is None or not self._take(values):
+                self._bad += 1
+                if self._bad <= TOLD:
+                    self._intake.skip(f"line {number}, which is no line of metrics")
+            if number % TELL_EVERY == 0:
+                self._intake.at(min(self._stream.buffer.tell(), size), size)
+        self._intake.skip("more lines that are no lines of metrics", max(self._bad - TOLD, 0))
+        if not self._runs:
+            raise UsageError(f"{shown(self._path)} has no metrics", hint="trk help import")
+        for one in self._runs.values():
+            if one.intake is not None:
+                one.intake.end(End(Status.FINISHED, None))
+        self._intake.at(size, size)
+
+    # ---- lines
+
+    def _rows(self) -> Iterator[Mapping[str, Any] | None]:
+        head = self._stream.readline(LONGEST_LINE)
+        reader = csv.reader(_chained(head, self._stream), delimiter=_delimiter(head, self._path))
+        columns = [column.strip() for column in next(reader, [])]
+        if len(set(columns)) != len(columns):
+            raise UsageError(f"{shown(self._path)} has two columns of one name", hint="name each column otherwise")
+        if not any(columns):
+            raise UsageError(f"{shown(self._path)} is empty, or begins with an empty line")
+        self._settle(_found(self._wanted, columns, self._path))
+        width = len(columns)
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error:  # a cell that is longer than the reader takes
+                yield None
+                continue
+            if row is None:
+                return
+            if row:
+                yield dict(zip(columns, row, strict=False)) if len(row) <= width else None
+
+    def _objects(self) -> Iterator[Mapping[str, Any] | None]:
+        is_first = True
+        for line in _pieces(self._stream):
+            if not line.strip():
+                continue
+            try:
+                found = json.loads(line)
+                flat = dict(_flat(found, "", DEEPEST)) if isinstance(found, dict) else None
+            except (ValueError, RecursionError):
+                flat = None
+            if is_first and flat is not None:
+                self._settle(_found(self._wanted, flat, self._path, some_missing=True))
+                is_first = False
+            yield flat
+
+    def _settle(self, columns: _Columns) -> None:
+        self._columns, self._special = columns, columns.special
+
+    def _take(self, row: Mapping[str, Any]) -> bool:
+        """One row; whether it was one."""
+        columns = self._columns
+        try:
+            step = _step(row.get(columns.step)) if columns.step is not None else None
+            time_ms = _time(row.get(columns.time)) if columns.time is not None else None
+        except UsageError:
+            return False
+        values = self._values(row)
+        if values is None:
+            return False
+        label = str(row.get(columns.run) or "") if columns.run is not None else ""
+        one = self._runs.get(label)
+        if one is None:
+            one = self._runs[label] = self._begun(label, row, time_ms)
+        if one.intake is not None and values:
+            self._add(one, one.intake, time_ms, step, values)
+        return True
+
+    def _add(
+        self, one: _One, run: RunIntake, time_ms: int | None, step: int | None, values: Mapping[str, float]
+    ) -> None:
+        time_ms = run.start_ms if time_ms is None else time_ms
+        if step is not None:
+            run.line(time_ms, step, values)
+            return
+        for key, value in values.items():
+            step = one.next_step.get(key, 0)
+            one.next_step[key] = step + 1
+            run.line(time_ms, step, {key: value})
+
+    def _values(self, row: Mapping[str, Any]) -> dict[str, float] | None:
+        columns = self._columns
+        if columns.metric is not None:
+            key, text = row.get(columns.metric), row.get(columns.value or "")
+            value = _number(text)
+            return None if not key or value is None else {str(key): value}
+        values = {}
+        special = self._special
+        for key, text in row.items():
+            if key in special or text is None or text == "" or not key:
+                continue
+            value = _number(text)
+            if value is None:
+                self._intake.skip("cells that are no numbers")
+            else:
+                values[key] = value
+        return values
+
+    def _begun(self, label: str, row: Mapping[str, Any], time_ms: int | None) -> _One:
+        known = Path(self._path)
+        origin = f"csv:{self._path}" + (f"#{label}" if label else "")
+        place = str(known.parent)
+        stem = self._name or known.stem
+        name = (f"{self._name} {label}" if self._name else label) if label else stem
+        start = self._intake.started(origin, place)
+        if start is None:
+            start = time_ms if time_ms is not None else int(known.stat().st_mtime * 1000)
+        params = {key: str(row[key]) for key in self._columns.params if row.get(key) not in (None, "")}
+        experiment = str(self._intake.resolved.get("experiment") or config.DEFAULT_EXPERIMENT)
+        return _One(self._intake.begin(Head(origin, place, name, experiment, start, params=params)))
+
+
+def _chained(head: str, stream: TextIO) -> Iterator[str]:
+    yield head
+    yield from _pieces(stream)
+
+
+def _pieces(stream: TextIO) -> Iterator[str]:
+    """The lines of a file; one that is longer than any memory should hold comes in pieces, which are no lines."""
+    return iter(lambda: stream.readline(LONGEST_LINE), "")
+
+
+def _delimiter(head: str, path: str) -> str:
+    if path.lower().endswith((".tsv", ".tab")):
+        return "\t"
+    return max(",;\t", key=head.count) if head else ","
+
+
+def _found(
+    wanted: _Columns, columns: Sequence[str] | Mapping[str, Any], path: str, some_missing: bool = False
+) -> _Columns:
+    """Which of these columns is what. Raises UsageError for one that was asked for and is not there."""
+    named = (wanted.step, wanted.time, wanted.run, *wanted.params)
+    missing = [name for name in named if name is not None and name not in columns]
+    if missing and not some_missing:
+        raise UsageError(
+            f"{shown(path)} has no column {shown(missing[0])}",
+            hint="columns: " + ", ".join(shown(column) for column in list(columns)[:20]),
+        )
+
+    def pick(given: str | None, usual: Sequence[str]) -> str | None:
+        return given or next((name for name in usual if name in columns), None)
+
+    metric, value = pick(None, KEYS), pick(None, VALUES)
+    is_long = metric is not None and value is not None
+    return _Columns(
+        pick(wanted.step, STEPS), pick(wanted.time, TIMES), pick(wanted.run, RUNS), wanted.params,
+        metric if is_long else None, value if is_long else None,
+    )  # fmt: skip
+
+
+def _flat(found: Mapping[str, Any], before: str, levels: int) -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict) and levels:
+            yield from _flat(value, f"{before}{key}/", levels - 1)
+        else:
+            yield before + key, value
+
+
+def _number(text: Any) -> float | None:
+    """A cell as a number; None when it is none."""
+    if isinstance(text, str):
+        text = text.strip()
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        if "_" in text or not text.isascii() or len(text) > rules.MAX_NUMBER:
+            return None
+        # What no double can hold became infinite without a word.
+        return number if number - number == 0 or text.lower().lstrip("+") in _SPELT else None
+    if isinstance(text, bool) or not isinstance(text, (int, float)):
+        return None
+    try:
+        return float(text)
+    except OverflowError:
+        return None
+
+
+def _step(text: Any) -> int | None:
+    """A cell as a step; None when it is empty. Raises UsageError."""
+    if text is None or text == "":
+        return None
+    number = _number(text)
+    if number is None or not number.is_integer():
+        raise UsageError(f"{shown(text)} is no step")
+    if isinstance(text, str) and text.strip().lstrip("-").isdigit():
+        return rules.check_step(int(text))
+    return rules.check_step(text if isinstance(text, int) else int(number))
+
+
+def _time(text: Any) -> int | None:
+    """A cell as a time in milliseconds; None when it is empty. Raises UsageError."""
+    if text is None or text == "":
+        return None
+    return rules.check_time(text.strip() if isinstance(text, str) else text)
