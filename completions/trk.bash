@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -126,8 +126,13 @@ _trk_table() {
         values='--metric=one:metric: --mode=one::max,min --agg=one::best,last,min,max --n=none -n=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         ;;
     ls)
-        options='--experiment --filter --sort --status --n --columns --deleted --source --timeout --format --json --field --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --filter=one:metric: --sort=one:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --status=one::RUNNING,FINISHED,FAILED,KILLED --n=none -n=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        options='--experiment --filter --status --since --until --sort --n --columns --group-by --agg --deleted --source --timeout --format --json --field --quiet --help'
+        values='--experiment=one:experiment: -e=one:experiment: --filter=one:metric: --status=many::RUNNING,FINISHED,FAILED,KILLED --since=none --until=none --sort=many:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --n=none -n=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --group-by=many:column:name,experiment,status,source,parent_id,description --agg=many::mean,std,min,max,median,count,best --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        ;;
+    search)
+        options='--experiment --status --since --until --sort --n --columns --group-by --agg --deleted --source --timeout --format --json --field --quiet --help'
+        values='--experiment=one:experiment: -e=one:experiment: --status=many::RUNNING,FINISHED,FAILED,KILLED --since=none --until=none --sort=many:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --n=none -n=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --group-by=many:column:name,experiment,status,source,parent_id,description --agg=many::mean,std,min,max,median,count,best --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('none')
         ;;
     show)
         options='--run --source --timeout --format --json --field --quiet --help'
@@ -135,8 +140,8 @@ _trk_table() {
         places=('one:run:')
         ;;
     history)
-        options='--run --source --timeout --format --json --field --quiet --help'
-        values='--run=one:run: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        options='--run --experiment --filter --status --since --until --align --last --sample --source --timeout --format --json --field --quiet --help'
+        values='--run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --status=many::RUNNING,FINISHED,FAILED,KILLED --since=none --until=none --last=none --sample=none --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         places=('one:metric:')
         others='one:metric:'
         ;;
@@ -202,8 +207,8 @@ _trk_table() {
         values='--older-than=none'
         ;;
     export)
-        options='--bundle --run --experiment --filter --pending --force --json --quiet --help'
-        values='--bundle=file --run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=one:metric:'
+        options='--bundle --runs --history --run --experiment --filter --status --since --until --pending --columns --metric --sort --n --format --force --source --timeout --json --quiet --help'
+        values='--bundle=file --runs=file --history=file --run=one:run: --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --status=many::RUNNING,FINISHED,FAILED,KILLED --since=none --until=none --columns=many:column:name,experiment,status,started,duration,parent_id,description,run_id,source --metric=one:metric: --sort=many:column:run_id,run_name,experiment,status,start_time,end_time,duration,user_id --n=none -n=none --format=one::csv,tsv,json,jsonl,parquet --source=one::local,mlflow,wandb,memory --timeout=none'
         places=('one:run:')
         others='one:run:'
         ;;
@@ -245,7 +250,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,checks,ci,delivery,exit-codes,import,json,pictures,sessions,sources,storage,trackers')
+        places=('one::bundles,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,sessions,sources,storage,trackers')
         ;;
     esac
 }

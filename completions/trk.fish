@@ -83,11 +83,13 @@ function __trk_valued
         case best
             printf '%s\n' --metric --mode --agg --n -n --experiment -e --filter --source --timeout --format --field
         case ls
-            printf '%s\n' --experiment -e --filter --sort --status --n -n --columns --source --timeout --format --field
+            printf '%s\n' --experiment -e --filter --status --since --until --sort --n -n --columns --group-by --agg --source --timeout --format --field
+        case search
+            printf '%s\n' --experiment -e --status --since --until --sort --n -n --columns --group-by --agg --source --timeout --format --field
         case show
             printf '%s\n' --run --source --timeout --format --field
         case history
-            printf '%s\n' --run --source --timeout --format --field
+            printf '%s\n' --run --experiment -e --filter --status --since --until --last --sample --source --timeout --format --field
         case plot
             printf '%s\n' --run --experiment -e --filter --best --metric --mode --n -n --x --smooth --width --height --output -o --source --timeout
         case report
@@ -111,7 +113,7 @@ function __trk_valued
         case gc
             printf '%s\n' --older-than
         case export
-            printf '%s\n' --bundle --run --experiment -e --filter
+            printf '%s\n' --bundle --runs --history --run --experiment -e --filter --status --since --until --columns --metric --sort --n -n --format --source --timeout
         case import
             printf '%s\n' --uri --experiment -e --filter --name --step --time --param --run-column --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group
         case verify
@@ -198,6 +200,7 @@ complete -c trk -n __trk_first -a log-figure -d 'Log a figure.'
 complete -c trk -n __trk_first -a log-artifact -d 'Log files and folders.'
 complete -c trk -n __trk_first -a best -d 'The best run by a metric.'
 complete -c trk -n __trk_first -a ls -d 'Runs with their metrics.'
+complete -c trk -n __trk_first -a search -d 'Runs that match a filter.'
 complete -c trk -n __trk_first -a show -d 'Everything about one run.'
 complete -c trk -n __trk_first -a history -d 'The points of metrics.'
 complete -c trk -n __trk_first -a plot -d 'Metrics as curves, here or in a file.'
@@ -211,7 +214,7 @@ complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them ba
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
 complete -c trk -n __trk_first -a gc -d 'Free the bytes that the backends have.'
-complete -c trk -n __trk_first -a export -d 'Runs into a bundle, to carry them.'
+complete -c trk -n __trk_first -a export -d 'Runs into a bundle, or a table.'
 complete -c trk -n __trk_first -a import -d 'Runs of a bundle, MLflow, W&B, files.'
 complete -c trk -n __trk_first -a verify -d 'Read back what the backends have.'
 complete -c trk -n __trk_first -a config -d 'Show settings and where they come from.'
@@ -221,7 +224,7 @@ complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
-complete -c trk -n '__trk_in start best ls plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start best ls search history plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
 complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
@@ -237,9 +240,9 @@ complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B back
 complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls show history plot report compare check summary delete restore sync' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
 complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
@@ -250,9 +253,9 @@ complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
 complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
 complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
-complete -c trk -n '__trk_in status best ls show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
-complete -c trk -n '__trk_in status best ls show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
-complete -c trk -n '__trk_in status best ls show history compare' -l quiet -s q -d 'Print run ids only.'
+complete -c trk -n '__trk_in status best ls search show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
+complete -c trk -n '__trk_in status best ls search show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
+complete -c trk -n '__trk_in status best ls search show history compare' -l quiet -s q -d 'Print run ids only.'
 complete -c trk -n '__trk_in log-metric log-metrics' -l step -d 'The step; left out: the next one.' -x
 complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, or seconds or ms since 1970; else now.' -x
 complete -c trk -n '__trk_in log-param log-params' -l if-exists -d 'error (the default), keep or suffix.' -x -a 'error keep suffix'
@@ -274,14 +277,21 @@ complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
-complete -c trk -n '__trk_in best ls plot report export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in best ls show history plot report artifacts compare check summary' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
-complete -c trk -n '__trk_in ls' -l sort -d 'Such as "metrics.f1 desc"; else newest first.' -x -k -a '(__trk_values one column run_id run_name experiment status start_time end_time duration user_id)'
-complete -c trk -n '__trk_in ls' -l status -d 'RUNNING, FINISHED, …' -x -a 'RUNNING FINISHED FAILED KILLED'
-complete -c trk -n '__trk_in ls' -l n -s n -d 'How many runs at most.' -x
-complete -c trk -n '__trk_in ls' -l columns -d 'Such as name,metrics.f1,params.lr,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
-complete -c trk -n '__trk_in ls' -l deleted -d 'The deleted ones, from the journal alone.'
+complete -c trk -n '__trk_in best ls history plot report export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best ls search show history plot report artifacts compare check summary export' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in ls search history export' -l status -d 'RUNNING, FINISHED, …; several with commas.' -x -k -a '(__trk_values many \'\' RUNNING FINISHED FAILED KILLED)'
+complete -c trk -n '__trk_in ls search history export' -l since -d 'Started then or later: 2h, 7d, 2026-11-21T07:27.' -x
+complete -c trk -n '__trk_in ls search history export' -l until -d 'Started then or before.' -x
+complete -c trk -n '__trk_in ls search export' -l sort -d 'Such as "metrics.f1 desc, name"; else newest first.' -x -k -a '(__trk_values many column run_id run_name experiment status start_time end_time duration user_id)'
+complete -c trk -n '__trk_in ls search export' -l n -s n -d 'How many at most.' -x
+complete -c trk -n '__trk_in ls search export' -l columns -d 'Such as name,metrics.f1,params.*,tags.stage,status.' -x -k -a '(__trk_values many column name experiment status started duration parent_id description run_id source)'
+complete -c trk -n '__trk_in ls search' -l group-by -d 'Such as params.model,tags.stage: a line a group.' -x -k -a '(__trk_values many column name experiment status source parent_id description)'
+complete -c trk -n '__trk_in ls search' -l agg -d 'Of groups: mean, std, best, min, max, median, count.' -x -k -a '(__trk_values many \'\' mean std min max median count best)'
+complete -c trk -n '__trk_in ls search' -l deleted -d 'The deleted ones, from the journal alone.'
 complete -c trk -n '__trk_in history plot' -l run -d 'The run; may be given again. Else the active one.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in history' -l align -d 'A line a step, a column for each run and metric.'
+complete -c trk -n '__trk_in history' -l last -d 'The last N points of each.' -x
+complete -c trk -n '__trk_in history' -l sample -d 'N points of each, evenly, with first, last, lowest, highest.' -x
 complete -c trk -n '__trk_in plot report' -l best -d 'The N best runs by --metric.' -x
 complete -c trk -n '__trk_in plot' -l metric -d 'The metric for --best; else the first KEY.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in plot report' -l mode -d 'Which is better; else as defined.' -x -a 'max min'
@@ -342,8 +352,12 @@ complete -c trk -n '__trk_in sync' -l uri -d 'With --to: the runs go there now, 
 complete -c trk -n '__trk_in gc' -l older-than -d 'Of runs that ended so long ago: 30d, 12h, 0. Else the setting retention.' -x
 complete -c trk -n '__trk_in gc' -l dry-run -d 'Remove nothing; say what would be.'
 complete -c trk -n '__trk_in export' -l bundle -d 'Write a bundle for trk import; - is standard output.' -r -F
+complete -c trk -n '__trk_in export' -l runs -d 'Write a row a run: .csv, .tsv, .json, .jsonl, .parquet, or -.' -r -F
+complete -c trk -n '__trk_in export' -l history -d 'Write a row a point, as --runs does.' -r -F
 complete -c trk -n '__trk_in export' -l run -d 'The same as RUN. May be given again.' -x -k -a '(__trk_values one run)'
-complete -c trk -n '__trk_in export' -l pending -d 'Only runs with something that is not delivered.'
+complete -c trk -n '__trk_in export' -l pending -d 'Of a bundle: only runs with something that is not delivered.'
+complete -c trk -n '__trk_in export' -l metric -d 'Of --history: the metrics, or globs; else all. May be repeated.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in export' -l format -d 'csv, tsv, json, jsonl, parquet; else by FILE.' -x -a 'csv tsv json jsonl parquet'
 complete -c trk -n '__trk_in export' -l force -d 'Replace FILE if it is there.'
 complete -c trk -n '__trk_in import' -l uri -d 'Where MLflow\'s or W&B\'s runs are.' -x
 complete -c trk -n '__trk_in import' -l experiment -s e -d 'MLflow\'s to read; of files, where to.' -x -k -a '(__trk_values one experiment)'
@@ -406,4 +420,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes import json pictures sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes filters import json ls pictures sessions sources storage trackers'

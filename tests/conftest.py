@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -24,6 +25,10 @@ from trk import owning, session
 from trk.journal import db
 from trk.journal.db import Journal
 from trk.run import current
+
+if TYPE_CHECKING:  # most tests need neither
+    from daemon.tools import Place
+    from servers.wandb_server import WandbServer
 
 # The machine may be busy with the tests beside this one; and a failing example is printed, not kept in a folder.
 hypothesis.settings.register_profile("trk", deadline=None, database=None, print_blob=True)
@@ -150,6 +155,49 @@ def link(mlflow_server: MlflowServer) -> Iterator[Proxy]:
     """The way to the real server, that can be broken: `link.turn("refuse")` is as if it were down."""
     with Proxy(mlflow_server.port) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def _wandb_server() -> Iterator[WandbServer]:
+    from servers.wandb_server import WandbServer
+
+    with WandbServer() as running:
+        yield running
+
+
+@pytest.fixture
+def wandb_server(_wandb_server: WandbServer) -> Iterator[WandbServer]:
+    """A W&B server, one for the tests of a file, that is well before and after each of them."""
+    yield _wandb_server
+    _wandb_server.heal()
+
+
+@pytest.fixture
+def wandb_here(
+    wandb_server: WandbServer, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B's SDK, also in this process, is a quiet user of that server's, and writes into folders of its own."""
+    for name, value in wandb_server.environment(tmp_path_factory.mktemp("sdk")).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def wandb_place(
+    wandb_server: WandbServer, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    """A project whose runs go to that server, and where a daemon may run; offline if the test says so."""
+    from daemon.tools import Place, short_folder
+
+    for name, value in wandb_server.environment(tmp_path).items():
+        if name not in ("WANDB_SILENT", "WANDB_DIR"):  # to be quiet is trk's own task
+            monkeypatch.setenv(name, value)
+    for name, value in {"TRK_DAEMON": "auto", "TRK_DAEMON_IDLE": "60", "TRK_BACKENDS": "wandb"}.items():
+        monkeypatch.setenv(name, value)
+    with short_folder() as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        found = Place(project, [], runtime)
+        yield found
+        found.end()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from trk.capture import KINDS as CAPTURED
 from trk.ci.model import FORMATS
 from trk.errors import UsageError
 from trk.media import kinds, tables
-from trk.query.filters import SORT_ATTRIBUTES
+from trk.query import groups, written
+from trk.query.sorting import SORT_ATTRIBUTES
 from trk.records import Aggregate, Status
 from trk_cli import complete, output, tokens
 
@@ -95,15 +96,22 @@ _TABLE = {
     ("", "EXPR"): Values("one", "metric"),
     ("artifacts", "--path"): Values("one", f"{complete.OWN}+artifact"),
     ("artifacts", "RUN|WHAT"): Values("one", f"{complete.OWN}+artifact+run"),
+    ("end", "--status"): Values("one", words=_ENDED),
+    ("export", "--format"): Values("one", words=written.FORMATS),
+    ("", "--status"): Values("many", words=tuple(Status)),
     ("import", "WHAT"): Values("file"),
     ("import", "--param"): _NONE,  # columns of a file
-    ("ls", "--status"): Values("one", words=tuple(Status)),
     ("ls", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
-    ("", "--sort"): Values("one", complete.COLUMN, SORT_ATTRIBUTES),
+    ("search", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
+    ("export", "--columns"): Values("many", complete.COLUMN, _LS_COLUMNS),
+    ("", "--sort"): Values("many", complete.COLUMN, SORT_ATTRIBUTES),
+    ("", "--group-by"): Values("many", complete.COLUMN, groups.BY),
+    ("ls", "--agg"): Values("many", words=groups.AGGREGATES),
+    ("search", "--agg"): Values("many", words=groups.AGGREGATES),
+    ("", "--runs"): Values("file"),
     ("", "--field"): Values("one", complete.COLUMN, _JSON_KEYS),
     ("summary", "--format"): Values("one", words=FORMATS),
     ("", "--format"): Values("one", words=output.FORMATS),
-    ("", "--status"): Values("one", words=_ENDED),
     ("", "--agg"): Values("one", words=get_args(Aggregate)),
     ("", "--mode"): Values("one", words=("max", "min")),
     ("", "--if-exists"): Values("one", words=("error", "keep", "suffix")),

@@ -6,6 +6,8 @@ Nothing is imported before it is needed: errors of the log commands come through
 from __future__ import annotations
 
 from trk.errors import NotFound, UsageError
+from trk.rules import acts as acts
+from trk.rules import escape as escape
 from trk.rules import shown
 
 TYPE_CHECKING = False
@@ -32,24 +34,7 @@ if TYPE_CHECKING:
 MAX_PATH = 1_000  # characters of a --field path
 _NEAR_PATH = 80  # characters up to which near names are looked for: the search is quadratic
 _NEAR_AMONG = 2_000
-_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi marks, half characters, line separators
 _MISSING = object()
-
-
-def escape(text: str, keep: str = "") -> str:
-    """The text with what could act on a terminal shown instead: `\\x1b`, `\\n`, `\\u202e`; `keep` stays as it is."""
-    if text.isprintable():
-        return text
-    return "".join(char if char in keep or not acts(char) else ascii(char)[1:-1] for char in text)
-
-
-def acts(char: str) -> bool:
-    """Whether a character moves, hides or turns round what stands near it."""
-    if char.isprintable():
-        return False
-    from unicodedata import category
-
-    return category(char) in _ACTING
 
 
 def iso(moment: datetime | None) -> str | None:

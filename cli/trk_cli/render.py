@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trk.errors import UsageError
-from trk.rules import is_ranked, parse_number
+from trk.query.cells import no_formula
+from trk.rules import is_ranked
 from trk_cli.forms import escape, iso, number
 from trk_cli.results import Cell, Listing, Seconds
 
@@ -15,7 +15,6 @@ _GAP = 2  # spaces between columns of a table
 _NARROW = 10  # a column of text is folded to this, and no further, before another is left out
 _SHORT = 30  # a column up to this width is not folded to get more columns into one part of a table
 _LONGEST = 500  # characters of a text in a table; other formats cut nothing
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _MARKDOWN = str.maketrans(
     {
         **{char: f"\\{char}" for char in "\\`*_[]~"},
@@ -84,15 +83,8 @@ def csv(listing: Listing) -> str:
 
 
 def _no_formula(cell: Cell) -> str:
-    """A cell that no spreadsheet computes: an apostrophe before a text that begins as a formula, unless a number."""
-    text = exact(cell)
-    if not isinstance(cell, str) or not text.startswith(_FORMULA):
-        return text
-    try:
-        parse_number(text)
-    except UsageError:
-        return "'" + text
-    return text
+    """A cell that no spreadsheet computes."""
+    return no_formula(cell) if isinstance(cell, str) else exact(cell)
 
 
 def markdown(listing: Listing) -> str:
@@ -132,6 +124,7 @@ class _Shape:
     above: str
     texts: list[str]
     keep: bool
+    rank: int
     numeric: bool
     width: int
     least: int
@@ -214,19 +207,19 @@ def _shapes(listing: Listing) -> list[_Shape]:
         natural = max(longest, cell_len(title), cell_len(above), 1)
         whole = column.keep or column.whole or numeric or any(isinstance(row[at], datetime) for row in listing.rows)
         least = min(natural, max(longest, _NARROW)) if whole else min(natural, _NARROW)
-        shapes.append(_Shape(title, above, texts, column.keep, numeric, natural, least))
+        shapes.append(_Shape(title, above, texts, column.keep, column.rank, numeric, natural, least))
     return shapes
 
 
 def _fit(shapes: list[_Shape], width: int) -> tuple[list[_Shape], list[str]]:
-    """Leave out columns from the right, never one to keep, until the rest fits; then narrow the widest."""
-    dropped: list[str] = []
+    """Leave out columns by rank, from the right, never one to keep, until the rest fits; then narrow the widest."""
+    order = list(shapes)
     while _total([shape.least for shape in shapes]) > width:
         droppable = [shape for shape in shapes if not shape.keep]
         if not droppable or len(shapes) == 1:
             break
-        shapes.remove(droppable[-1])
-        dropped.insert(0, droppable[-1].title)
+        worst = max(reversed(droppable), key=lambda shape: shape.rank)
+        shapes.remove(worst)
     while (excess := _total([shape.width for shape in shapes]) - width) > 0:
         # On a terminal too narrow for what must be kept, even that is folded.
         loose = [shape for shape in shapes if shape.width > shape.least] or [s for s in shapes if s.width > 1]
@@ -237,7 +230,8 @@ def _fit(shapes: list[_Shape], width: int) -> tuple[list[_Shape], list[str]]:
         others = [shape.width for shape in loose if shape is not widest]
         target = max(floor, min(widest.width - 1, max(others, default=floor)), widest.width - excess)
         widest.width = target
-    return shapes, dropped
+    shown = {id(shape) for shape in shapes}
+    return shapes, [shape.title for shape in order if id(shape) not in shown]
 
 
 def _total(widths: list[int]) -> int:

@@ -24,17 +24,19 @@ class Column:
     """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for.
 
     What is `whole` is never folded, but may be left out. `above` stands above the title in a table.
+    Of all others, where there is no room, those of the largest `rank` go first, and of these the rightmost.
     """
 
     title: str
     keep: bool = False
     whole: bool = False
     above: str = ""
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Several records. `data` is their JSON form (left out: one object a row); `ids` is what -q prints.
+    """Several records. `data` is their JSON form, or makes it (left out: one object a row); `ids` is what -q prints.
 
     `notes` is talk and `warnings` are warnings about the answer; `empty` is said when there is no row. Of a
     table that is too wide columns are left out, or, with `repeat`, it is parted: so many columns at the left begin each
@@ -59,7 +61,7 @@ class Listing:
     def json(self) -> Any:
         """The JSON form."""
         if self.data is not None:
-            return self.data
+            return self.data() if callable(self.data) else self.data
         titles = [column.title for column in self.heads]
         return [dict(zip(titles, row, strict=True)) for row in self.rows]
 

@@ -14,6 +14,8 @@ _LOG = "--run= --json -q/--quiet "
 _SHOW = "--format= --json --field= -q/--quiet "
 _ASK = _SHOW + "--source= --timeout= "
 _RUNS = "-e/--experiment= --filter= --best= --metric= --mode= -n/--n= --source= --timeout= "
+_CHOOSE = "-e/--experiment= --status= --since= --until= "
+_LIST = _ASK + _CHOOSE + "--sort= -n/--n= --columns= --group-by= --agg= "
 
 # `=` takes a value, `*` may be given again, `-x/--long` is a short form.
 VERBS = {
@@ -29,7 +31,8 @@ VERBS = {
     "restore": "--timeout= --no-wait --strict --json -q/--quiet",
     "sync": "--run= --to= --uri= --timeout= --strict --json -q/--quiet",
     "gc": "--older-than= --dry-run --json -q/--quiet",
-    "export": "--bundle= --run=* -e/--experiment= --filter= --pending --force --json -q/--quiet",
+    "export": "--bundle= --runs= --history= --run=* --filter= --pending --columns= --metric=* --sort= -n/--n= "
+    "--format= --force --source= --timeout= --json -q/--quiet " + _CHOOSE,
     "import": "--uri= -e/--experiment= --filter= --artifacts --name= --step= --time= --param=* --run-column= "
     "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --dry-run --json "
     "-q/--quiet",
@@ -51,9 +54,10 @@ VERBS = {
     "log-figure": _LOG + "--name=",
     "log-artifact": _LOG + "--path= --name= --type= --reference=* --no-snapshot",
     "best": _ASK + "--metric= --mode= --agg= -n/--n= -e/--experiment= --filter=",
-    "ls": _ASK + "-e/--experiment= --filter= --sort= --status= -n/--n= --columns= --deleted",
+    "ls": _LIST + "--filter= --deleted",
+    "search": _LIST + "--deleted",
     "show": _ASK + "--run=",
-    "history": _ASK + "--run=*",
+    "history": _ASK + _CHOOSE + "--run=* --filter= --align --last= --sample=",
     "summary": _ASK + "--baseline= --check=* --from= --fail --allow-no-baseline --metric=* -e/--experiment= --since= "
     "--pipeline= --max-charts= --max-rows= --junit= -o/--output=",
     "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",

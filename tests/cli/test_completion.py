@@ -167,12 +167,14 @@ def test_names_come_newest_first_and_begin_with_what_is_typed(call: Call) -> Non
 def test_the_best_by_a_metric_is_offered_as_a_baseline(call: Call) -> None:
     with trk.start("bestow") as run:
         run.log_metrics({"f1": 1, "val/loss": 1})
-    (baseline,) = {
+    baselines = [
         option.values for verb in completion.verbs(app.app) for option in verb.options if "--baseline" in option.names
-    }
-    assert baseline is not None
-    assert words(call, baseline.ask, "best:") == ["best:f1", "best:val/loss"]
-    assert words(call, baseline.ask, "best:v") == ["best:val/loss"]
+    ]
+    assert len(baselines) > 1
+    for baseline in baselines:
+        assert baseline is not None
+        assert words(call, baseline.ask, "best:") == ["best:f1", "best:val/loss"]
+        assert words(call, baseline.ask, "best:v") == ["best:val/loss"]
     assert words(call, baseline.ask, "best") == ["bestow", "best:f1", "best:val/loss"]
     assert words(call, baseline.ask, "tag:") == []
 

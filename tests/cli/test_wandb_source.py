@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,28 +20,23 @@ from trk.records import Status
 
 pytestmark = [
     pytest.mark.wandb,
+    pytest.mark.usefixtures("wandb_here"),
     pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed"),
 ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def sdk(server: WandbServer, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.environment(tmp_path_factory.mktemp("sdk")).items():
-        monkeypatch.setenv(name, value)
+def _goes_to_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRK_BACKENDS", "wandb")
 
 
-def foreign(server: WandbServer, project: str) -> Any:
+def foreign(wandb_server: WandbServer, project: str) -> Any:
     """A run of another program's, ended, with its SDK's own settings."""
     import wandb
 
-    settings = wandb.Settings(base_url=server.url, api_key=server.key, silent=True, console="off", x_disable_stats=True)
+    settings = wandb.Settings(
+        base_url=wandb_server.url, api_key=wandb_server.key, silent=True, console="off", x_disable_stats=True
+    )
     config = {"lr": 0.1, "deep": {"on": True}}
     run = wandb.init(project=project, config=config, tags=["baseline"], reinit="create_new", settings=settings)
     for n in range(3):
@@ -81,7 +75,7 @@ def everything(project: Path) -> trk.Run:
     return run
 
 
-def test_a_run_is_the_same_here_and_there(call: Any, project: Path, server: WandbServer) -> None:
+def test_a_run_is_the_same_here_and_there(call: Any, project: Path, wandb_server: WandbServer) -> None:
     run = everything(project)
     assert call("status", "--run", run.id, "--field", "backends.wandb.pending").out == "0\n"
     local = sources.choose("local", timeout=1, warn=print)
@@ -111,7 +105,7 @@ def test_a_run_is_the_same_here_and_there(call: Any, project: Path, server: Wand
         assert Path(f"{n}.wandb").read_bytes() == Path(f"{n}.local").read_bytes(), path
 
     # What was changed there is told.
-    there = server.run("tester", "digits", run.id)
+    there = wandb_server.run("tester", "digits", run.id)
     there.tags.append("more=1")
     there.files["weights.bin" if "weights.bin" in there.files else "notes.txt"] = b"spoiled"
     spoilt = call("verify", run.id, "--json")
@@ -121,8 +115,8 @@ def test_a_run_is_the_same_here_and_there(call: Any, project: Path, server: Wand
     assert [one["kind"] for one in told_of["different"]] == ["file"]
 
 
-def test_runs_of_others_are_read_by_their_handles_and_deleted(call: Any, server: WandbServer) -> None:
-    run = foreign(server, "theirs")
+def test_runs_of_others_are_read_by_their_handles_and_deleted(call: Any, wandb_server: WandbServer) -> None:
+    run = foreign(wandb_server, "theirs")
     handle = f"wandb:tester/theirs/{run.id}"
     assert call("ls", "--source", "wandb", "-e", "theirs", "-q").out == f"{handle}\n"
     shown = json.loads(call("show", handle, "--json").out)
@@ -138,12 +132,12 @@ def test_runs_of_others_are_read_by_their_handles_and_deleted(call: Any, server:
     assert refused.code == 2
     assert refused.err.endswith("would be gone there for good (--yes)\n")
     assert call("delete", handle, "--yes").code == 0
-    assert server.run("tester", "theirs", run.id).deleted
+    assert wandb_server.run("tester", "theirs", run.id).deleted
     assert call("show", handle).code == 4
     assert call("restore", handle).code == 4
 
 
-def test_what_is_deleted_there_is_gone_and_that_has_to_be_confirmed(call: Any, server: WandbServer) -> None:
+def test_what_is_deleted_there_is_gone_and_that_has_to_be_confirmed(call: Any, wandb_server: WandbServer) -> None:
     with trk.start("one", experiment="gone") as run:
         run.log_metric("f1", 0.5)
     refused = call("delete", "one", "--json")
@@ -152,14 +146,14 @@ def test_what_is_deleted_there_is_gone_and_that_has_to_be_confirmed(call: Any, s
     assert call("ls", "--source", "wandb", "-e", "gone", "-q").out == f"{run.id}\n"
     done = call("delete", "one", "--yes")
     assert (done.code, done.err) == (0, f"run one ({run.id}) deleted\nwandb: deleted\n")
-    assert server.run("tester", "gone", run.id).deleted
+    assert wandb_server.run("tester", "gone", run.id).deleted
     back = call("restore", "one")
     assert back.code == 0
     assert f"trk: warning: W&B can't restore: what was deleted there is gone; {run.id} is back in the" in back.err
     assert call("ls", "--source", "local", "-q").out == f"{run.id}\n"
 
 
-def test_deleting_there_is_asked_about_on_a_terminal(server: WandbServer, project: Path) -> None:
+def test_deleting_there_is_asked_about_on_a_terminal(wandb_server: WandbServer, project: Path) -> None:
     with trk.start("one", experiment="asked") as run:
         run.log_metric("f1", 0.5)
     for answer in ("n", "y"):
@@ -172,11 +166,11 @@ def test_deleting_there_is_asked_about_on_a_terminal(server: WandbServer, projec
             terminal.read_until(lambda terminal=terminal, said=said: said in terminal.shown)
         finally:
             terminal.close()
-        assert server.run("tester", "asked", run.id).deleted == (answer == "y")
+        assert wandb_server.run("tester", "asked", run.id).deleted == (answer == "y")
 
 
 def test_a_project_for_many_experiments_and_an_axis_that_is_no_metric(
-    call: Any, monkeypatch: pytest.MonkeyPatch, server: WandbServer
+    call: Any, monkeypatch: pytest.MonkeyPatch, wandb_server: WandbServer
 ) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "all")
     with trk.start("mother", experiment="first", step_metric="epoch") as mother:
@@ -186,18 +180,20 @@ def test_a_project_for_many_experiments_and_an_axis_that_is_no_metric(
     source = sources.choose("wandb", timeout=30, warn=print)
     local = sources.choose("local", timeout=1, warn=print)
     for run, name in ((mother, "first"), (child, "second")):
-        assert server.run("tester", "all", run.id).id == run.id
+        assert wandb_server.run("tester", "all", run.id).id == run.id
         assert [told(one) for one in source.search(name, None)] == [told(local.get(run.id))]
     assert json.loads(call("verify", "--json").out)["ok"]
     assert {record.run_id for record in source.search(None, None)} >= {mother.id, child.id}
 
 
-def test_a_deletion_that_was_taken_back_before_it_was_told_deletes_nothing(call: Any, server: WandbServer) -> None:
+def test_a_deletion_that_was_taken_back_before_it_was_told_deletes_nothing(
+    call: Any, wandb_server: WandbServer
+) -> None:
     with trk.start("one", experiment="kept") as run:
         run.log_metric("f1", 0.5)
     assert call("delete", "one", "--yes", "--no-wait").code == 0
     assert call("restore", "one").err.endswith("wandb: restored\n")
-    assert not server.run("tester", "kept", run.id).deleted
+    assert not wandb_server.run("tester", "kept", run.id).deleted
     assert json.loads(call("verify", run.id, "--json").out)["ok"]
 
 
@@ -216,9 +212,33 @@ def test_a_server_that_does_not_answer_or_has_no_key_is_told(
     assert call("ls", "-q").code == 0  # the journal is read
 
 
-def test_the_last_points_of_anothers_run_are_known(server: WandbServer) -> None:
-    run = foreign(server, "attached")
-    there = WandbBackend({"base_url": server.url, "mode": "online"}).foreign(f"tester/attached/{run.id}")
+def test_what_a_key_is_not_shown_is_not_said_to_be_missing(
+    call: Any, monkeypatch: pytest.MonkeyPatch, wandb_server: WandbServer
+) -> None:
+    with trk.start("one", experiment="hidden") as run:
+        run.log_metric("f1", 0.5)
+    handle = f"wandb:tester/hidden/{run.id}"
+    monkeypatch.setenv("WANDB_API_KEY", wandb_server.add_user("stranger"))
+    monkeypatch.setenv("WANDB_ENTITY", "tester")
+    for words in (["show", handle], ["ls", "-e", "hidden"], ["ls"], ["show", run.id]):
+        done = call(*words, "--source", "wandb", "--json")
+        assert done.code == 1, words
+        error = json.loads(done.err.splitlines()[-1])["error"]
+        assert error["code"] == "source_unavailable"
+        assert "nothing of tester" in error["message"]
+        assert error["hint"].endswith("WANDB_ENTITY that it is under; or --source local")
+    monkeypatch.delenv("WANDB_ENTITY")
+    assert call("ls", "-e", "hidden", "--source", "wandb").code == 4  # of their own there is none
+    monkeypatch.setenv("WANDB_API_KEY", wandb_server.key)
+    assert call("show", handle).code == 0
+    assert call("show", f"wandb:tester/hidden/{'a' * 26}").code == 4
+    wandb_server.private.add(("tester", "hidden"))
+    assert call("show", handle).code == 1
+
+
+def test_the_last_points_of_anothers_run_are_known(wandb_server: WandbServer) -> None:
+    run = foreign(wandb_server, "attached")
+    there = WandbBackend({"base_url": wandb_server.url, "mode": "online"}).foreign(f"tester/attached/{run.id}")
     assert there is not None
     assert {key: (step, value) for key, (step, _, value) in there.last.items()} == {
         "loss": (2, 1 / 3),
@@ -227,4 +247,4 @@ def test_the_last_points_of_anothers_run_are_known(server: WandbServer) -> None:
     assert (there.status, there.deleted, there.tags) == (Status.FINISHED, False, {"baseline": ""})
     assert there.url is not None
     assert there.url.endswith(f"/tester/attached/runs/{run.id}")
-    assert WandbBackend({"base_url": server.url, "mode": "online"}).foreign("tester/attached/nobody") is None
+    assert WandbBackend({"base_url": wandb_server.url, "mode": "online"}).foreign("tester/attached/nobody") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from trk.testing.base import raises
 
 pytestmark = [
     pytest.mark.wandb,
+    pytest.mark.usefixtures("wandb_here"),
     pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed"),
     # The SDK's threads die noisily when its core process is gone.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
@@ -29,21 +30,9 @@ pytestmark = [
 OWN = ("_step", "_timestamp", "_runtime", "trk/step", "trk/file")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def sdk(server: WandbServer, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.environment(tmp_path_factory.mktemp("sdk")).items():
-        monkeypatch.setenv(name, value)
-
-
-def read_back(server: WandbServer, remote_id: str) -> Arrived:
+def read_back(wandb_server: WandbServer, remote_id: str) -> Arrived:
     """What the server has of a run, from what it keeps itself."""
-    run = server.run(*remote_id.split("/"))
+    run = wandb_server.run(*remote_id.split("/"))
     points = [
         (key, line["trk/step"], round(line["_timestamp"] * 1000), value)
         for line in run.history
@@ -82,9 +71,9 @@ class TestOnline(BackendContract):
     replay_every = 4  # what is told to W&B beside the points arrives 5 s later
 
     @pytest.fixture(autouse=True)
-    def _target(self, server: WandbServer, tmp_path: Path) -> None:
-        self.server = server
-        self.target = {"base_url": server.url, "mode": "online", "dir": str(tmp_path)}
+    def _target(self, wandb_server: WandbServer, tmp_path: Path) -> None:
+        self.server = wandb_server
+        self.target = {"base_url": wandb_server.url, "mode": "online", "dir": str(tmp_path)}
 
     def make_backend(self) -> WandbBackend:
         return WandbBackend(self.target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,12 +38,6 @@ run.finish()
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as running:
-        yield running
-
-
 class Owner:
     """The program whose run it is."""
 
@@ -74,9 +67,9 @@ class Owner:
 
 
 @pytest.fixture
-def sdk(server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.service.store.runs.clear()
-    for name, value in server.environment(tmp_path / "sdk").items():
+def sdk(wandb_server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb_server.service.store.runs.clear()
+    for name, value in wandb_server.environment(tmp_path / "sdk").items():
         monkeypatch.setenv(name, value)
 
 
@@ -90,13 +83,24 @@ def trk(project: Path, *words: str, code: int = 0) -> subprocess.CompletedProces
     return found
 
 
-def values(server: WandbServer, key: str) -> list[Any]:
+def values(wandb_server: WandbServer, key: str) -> list[Any]:
     """The points of a metric, in the order of their values."""
-    return sorted(line[key] for line in server.run("tester", "digits", "owned").history if key in line)
+    return sorted(line[key] for line in wandb_server.run("tester", "digits", "owned").history if key in line)
+
+
+def verified(project: Path) -> tuple[dict[str, int], list[tuple[str, str, Any]], int]:
+    """What `trk verify` compared, what is missing there, and its exit code; nothing is too much or different."""
+    done = subprocess.run(
+        [*helpers.COMMAND, "verify", "--json"], cwd=project, env=helpers.child_environment(), capture_output=True,
+        text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    told = json.loads(done.stdout)["runs"][0]["backends"]["wandb"]
+    assert (told["extra"], told["different"]) == ([], []), told
+    return told["compared"], [(one["kind"], one["key"], one["journal"]) for one in told["missing"]], done.returncode
 
 
 @pytest.mark.usefixtures("sdk")
-def test_a_shell_logs_into_a_run_in_shared_mode_and_its_owner_ends_it(project: Path, server: WandbServer) -> None:
+def test_a_shell_logs_into_a_run_in_shared_mode_and_its_owner_ends_it(project: Path, wandb_server: WandbServer) -> None:
     owner = Owner(project, "shared")
     try:
         told = trk(project, "attach", "wandb:tester/digits/owned")
@@ -104,31 +108,45 @@ def test_a_shell_logs_into_a_run_in_shared_mode_and_its_owner_ends_it(project: P
         for number in range(5):
             trk(project, "log-metric", "f1", f"0.{number}", "--step", str(10 - number))
             owner.say(number)
-        trk(project, "log-param", "depth", "3")
-        trk(project, "set-tag", "stage", "dev")
-        trk(project, "log-summary", "verdict=good")
+        trk(project, "log-params", "depth=3", "rate=1e-3")
+        trk(project, "set-tags", "stage=dev", "gone=x")
+        trk(project, "delete-tag", "gone")
+        trk(project, "log-summary", "verdict=good", 'odd={"b":1.0,"a":[]}')
+        (project / "notes.txt").write_text("of trk")
+        trk(project, "log-artifact", "notes.txt")
         ended = json.loads(trk(project, "end", "--json", "--strict", "--timeout", "60").stdout)
         state = ended["runs"][0]["backends"]["wandb"]
         assert (state["delivered"], state["pending"], state["rejected"]) == (state["logged"], 0, 0)
-        run = server.run("tester", "digits", "owned")
+        run = wandb_server.run("tester", "digits", "owned")
         assert (run.state, run.config["summary/verdict"]) == ("running", "good")
         assert set(run.tags) == {"theirs", "stage=dev"}
         owner.say(9)
         owner.end()
     finally:
         owner.close()
-    run = server.run("tester", "digits", "owned")
-    assert values(server, "f1") == [0.0, 0.1, 0.2, 0.3, 0.4]
-    assert values(server, "loss") == [0, 1, 1.0, 2, 3, 4, 9]
+    run = wandb_server.run("tester", "digits", "owned")
+    assert values(wandb_server, "f1") == [0.0, 0.1, 0.2, 0.3, 0.4]
+    assert values(wandb_server, "loss") == [0, 1, 1.0, 2, 3, 4, 9]
     assert sorted(line["trk/step"] for line in run.history if "f1" in line) == [6, 7, 8, 9, 10]
     assert (run.state, run.config["lr"]) == ("finished", 0.1)
     # The owner's SDK sends config and tags as it has them: what trk logged stands in the history, too.
     beside = {key: value for line in run.history for key, value in line.items() if key.count("/") == 2}
-    assert beside == {"trk/params/depth": 3, "trk/tags/stage": "dev", "trk/summary/verdict": "good"}
+    assert beside == {
+        "trk/params/depth": 3, "trk/params/rate": "1e-3", "trk/tags/stage": "dev", "trk/tags/gone": None,
+        "trk/summary/verdict": "good", "trk/summary/odd": '{"b":1.0,"a":[]}',
+    }  # fmt: skip
+    compared = {"param": 2, "tag": 1, "summary": 2, "run": 1, "point": 5, "file": 1}
+    assert verified(project) == (compared, [], 0)
+    run.summary.pop("f1", None)  # the owner's SDK may send one without what others logged
+    run.tags.append("more of theirs")
+    assert verified(project)[1:] == ([], 0)
+    lost = next(slot for slot, line in run.rows.items() if line.get("f1") == 0.3)
+    run.rows[lost]["f1"] = 0.7
+    assert verified(project) == (compared, [("metric", "f1", 0.3)], 6)
 
 
 @pytest.mark.usefixtures("sdk")
-def test_what_is_delivered_later_goes_on_where_the_server_has_it(project: Path, server: WandbServer) -> None:
+def test_what_is_delivered_later_goes_on_where_the_server_has_it(project: Path, wandb_server: WandbServer) -> None:
     owner = Owner(project, "shared")
     try:
         trk(project, "attach", "wandb:tester/digits/owned")
@@ -140,7 +158,7 @@ def test_what_is_delivered_later_goes_on_where_the_server_has_it(project: Path, 
         owner.end()
     finally:
         owner.close()
-    assert values(server, "f1") == [0, 1, 2]
+    assert values(wandb_server, "f1") == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("sdk")
@@ -168,7 +186,7 @@ def test_names_that_mean_no_run_of_wandb_are_refused(project: Path, monkeypatch:
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
 @pytest.mark.usefixtures("sdk")
 def test_one_run_is_attached_to_at_mlflow_and_wandb(
-    project: Path, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, wandb_server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
@@ -185,13 +203,15 @@ def test_one_run_is_attached_to_at_mlflow_and_wandb(
             owner.end()
         finally:
             owner.close()
-        assert values(server, "f1") == [0.5]
+        assert values(wandb_server, "f1") == [0.5]
         assert [point.value for point in client.get_metric_history(theirs, "f1")] == [0.5]
         assert client.get_run(theirs).info.status == "RUNNING"
 
 
 @pytest.mark.usefixtures("sdk")
-def test_two_that_attach_with_a_journal_each_lose_nothing_of_each_other(project: Path, server: WandbServer) -> None:
+def test_two_that_attach_with_a_journal_each_lose_nothing_of_each_other(
+    project: Path, wandb_server: WandbServer
+) -> None:
     other = project.parent / "other"
     other.mkdir()
     owner = Owner(project, "shared")
@@ -204,5 +224,5 @@ def test_two_that_attach_with_a_journal_each_lose_nothing_of_each_other(project:
         owner.end()
     finally:
         owner.close()
-    assert values(server, "m0") == [0, 1, 2, 3]
-    assert values(server, "m1") == [0, 1, 2]
+    assert values(wandb_server, "m0") == [0, 1, 2, 3]
+    assert values(wandb_server, "m1") == [0, 1, 2]

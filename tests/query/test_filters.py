@@ -15,8 +15,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from servers.wandb_parts.select import finite, matches
+from servers.wandb_parts.store import Run
+from trk.backends._wandb_filter import translated
+from trk.backends._wandb_texts import scalar
+from trk.backends._wandb_write import tag_of
 from trk.errors import UsageError
-from trk.query.filters import Condition, Filter, parse, parse_sort
+from trk.query.filters import Condition, Filter, parse
+from trk.query.logic import Both, Not, Part, both, either
+from trk.query.sorting import parse_sort
 from trk.records import RunRecord, Status
 
 START = datetime(2026, 11, 21, 7, 27, 0, 123_000, UTC)
@@ -86,6 +93,17 @@ RUN = record(
         "run_id IN ('x', '01k0000000000000000000000a')",
         "attributes.run_id not in ('x',)",
         "params.model='rf'AND params.lr='0.1'",
+        "metrics.f1 IS NOT NULL AND metrics.nan IS NOT NULL AND metrics.missing IS NULL",
+        "end_time IS NOT NULL",
+        "metrics.f1 > 1 OR params.model = 'rf'",
+        "params.model='rf'OR(metrics.f1 > 1)",
+        "metrics.f1 > 0 OR metrics.f1 > 1 AND metrics.f1 > 2",  # AND binds tighter
+        "metrics.f1 > 2 AND metrics.f1 > 1 OR metrics.f1 > 0",
+        "(metrics.f1 > 0 OR metrics.f1 > 1) AND ((params.lr = '0.1'))",
+        "NOT metrics.f1 > 1 AND not (params.model = 'svm' or tags.stage = 'dev')",
+        "NOT params.missing = 'x'",
+        "NOT NOT params.model = 'rf'",
+        "NOT metrics.nan < 1",
     ],
 )
 def test_it_holds(text: str) -> None:
@@ -115,6 +133,10 @@ def test_it_holds(text: str) -> None:
         "run_id NOT IN ('01k0000000000000000000000a')",
         "run_id IN ('01k0000000000000000000000A')",
         "params.model = 'rf' AND metrics.f1 > 1",
+        "(metrics.f1 > 0 OR metrics.f1 > 1) AND metrics.f1 > 2",
+        "NOT (params.model = 'rf' OR metrics.f1 > 1)",
+        "metrics.f1 IS NULL OR metrics.nan IS NULL",
+        "params.missing = 'x' OR params.missing != 'x'",
     ],
 )
 def test_it_does_not_hold(text: str) -> None:
@@ -128,15 +150,23 @@ def test_it_does_not_hold(text: str) -> None:
         ("metrics.f1", "character 11: a comparator is expected; a metric takes =, !=", None),
         ("metrics.f1 > 1 AND", "character 16: a condition is expected after AND", None),
         ("AND metrics.f1 > 1", "character 1: a field is expected, not AND", "attributes are"),
-        ("metrics.f1 > 1 OR metrics.f1 < 0", "character 16: OR is not in MLflow's grammar", "once for each"),
-        ("metrics.f1 > 1 params.a = 'x'", "character 16: AND or the end is expected", None),
-        ("(metrics.f1 > 1)", "character 1: parentheses are not in MLflow's grammar", "AND"),
+        ("metrics.f1 > 1 OR", "character 16: a condition is expected after OR", None),
+        ("metrics.f1 > 1 XOR metrics.f1 < 0", "character 16: AND, OR or the end is expected", None),
+        ("metrics.f1 > 1 params.a = 'x'", "character 16: AND, OR or the end is expected", None),
+        ("(metrics.f1 > 1", "character 1: this ( is never closed", None),
+        ("params.a = 'x' AND (metrics.f1 > 1 metrics.f1 < 2)", "character 36: AND, OR or ) is expected", None),
+        ("metrics.f1 > 1)", "character 15: this ) closes nothing", None),
+        ("metrics.f1 > 1 AND ()", "character 21: a condition is expected in the parentheses", None),
+        ("(metrics.f1 > 1 OR )", "character 17: a condition is expected after OR", None),
+        ("NOT", "character 1: a condition is expected after NOT", None),
+        ("(NOT) metrics.f1 > 1", "character 2: a condition is expected after NOT", None),
+        ("NOT " * 51 + "metrics.f1 > 1", "more than 50 parentheses and NOTs", None),
         ("metrics.f1 > '1'", "character 14: a number is expected, without quotes", None),
         ("metrics.f1 > 1_000", "character 14: value '1_000' is not a number", None),
         ("metrics.f1 > 0x10", "'0x10' is not a number", None),
         ("metrics.f1 > 1e999", "larger than a double", None),
         ("metrics.f1 LIKE 'x'", "LIKE does not go here; a metric takes =, !=, >, >=, <, <=", None),
-        ("metrics.f1 IS NULL", "IS NULL does not go here", None),
+        ("run_id IS NULL", "IS NULL does not go here", None),
         ("metrics.f1 == 1", "== is no comparator", "say ="),
         ("params.a <> 'b'", "<> is no comparator", "say !="),
         ("params.lr > 0.1", "> does not go here; a param takes =, !=, LIKE, ILIKE", None),
@@ -162,7 +192,7 @@ def test_it_does_not_hold(text: str) -> None:
         ("run_id IN ('a'", "a comma or ) is expected", None),
         ("run_id IN (1)", "a text in quotes is expected in the list", None),
         ("params.a = 'x'; DROP TABLE runs", "; is not in the grammar: this is a filter, not SQL", None),
-        ("params.a = 'x' -- comment", "AND or the end is expected", None),
+        ("params.a = 'x' -- comment", "AND, OR or the end is expected", None),
         ("1=1", "runs have no attribute '1'", None),
         ("' OR 1=1", "a field is expected", None),
         ("SELECT * FROM runs", "runs have no attribute 'SELECT'", None),
@@ -257,6 +287,11 @@ def test_artifact_uri_is_parsed_but_no_record_can_answer() -> None:
         ("created > 1.5 AND created > 1e30", ""),
         ("created > 1.7e12", "attributes.start_time > 1700000000000"),
         ("`run name` ILIKE 'a'", "attributes.run_name ILIKE 'a'"),
+        ("metrics.f1 IS NOT NULL AND metrics.f1 IS NULL AND end_time IS NOT NULL", ""),  # MLflow has none of these
+        ("params.a = 'x' OR params.b = 'y'", ""),
+        ("params.a = 'x' AND (params.b = 'y' OR NOT params.c = 'z')", "params.a = 'x'"),
+        ("(params.a = 'x' AND (params.b = 'y'))", "params.a = 'x' AND params.b = 'y'"),
+        ("NOT params.a = 'x'", ""),
     ],
 )
 def test_what_mlflow_may_filter_first(text: str, pushed: str) -> None:
@@ -270,7 +305,7 @@ def test_not_more_is_pushed_than_sqlite_can_join() -> None:
 # What is likely to be nearly right, beside what is plainly wrong.
 WORDS = (
     "metrics . f1 params model tags status run_id start_time ` ' \" ( ) , = != > >= < <=",
-    "LIKE ILIKE IN NOT IS NULL AND OR 0.5 -1e-3 nan inf 'x' `a ; -- == <> % _ \\ é \u202e \x1b",
+    "LIKE ILIKE IN NOT IS NULL AND OR ) ( NOT 0.5 -1e-3 nan inf 'x' `a ; -- == <> % _ \\ é \u202e \x1b",
 )
 PIECES = st.sampled_from([*" ".join(WORDS).split(" "), "\n"])
 
@@ -331,7 +366,27 @@ def conditions(*, plain: bool = False) -> st.SearchStrategy[Condition]:
         found.append(
             st.builds(Condition, st.just("attribute"), st.just("run_id"), st.sampled_from(["IN", "NOT IN"]), some)
         )
+        nulls = st.sampled_from(["IS NULL", "IS NOT NULL"])
+        found.append(st.builds(Condition, st.just("metric"), keys, nulls, st.none()))
+        found.append(st.builds(Condition, st.just("attribute"), st.just("end_time"), nulls, st.none()))
     return st.one_of(found)
+
+
+def trees(leaves: st.SearchStrategy[Condition]) -> st.SearchStrategy[Part]:
+    """Conditions joined in every way, as the parser joins them."""
+
+    def joined(parts: st.SearchStrategy[Part]) -> st.SearchStrategy[Part]:
+        some = st.lists(parts, min_size=1, max_size=3)
+        return st.one_of(some.map(both), some.map(either), parts.map(Not))
+
+    return st.recursive(leaves, joined, max_leaves=6)
+
+
+@given(trees(conditions()))
+def test_a_filter_says_what_parses_back_to_it(asked: Part) -> None:
+    found = parse(str(asked))
+    assert repr(both(found.conditions)) == repr(asked)
+    assert parse(found.whole_text).whole_text == found.whole_text
 
 
 @given(st.lists(conditions(), max_size=4), st.sampled_from([" AND ", "  and\n", " And "]))
@@ -351,6 +406,7 @@ def oracle(condition: Condition, run: RunRecord) -> bool:
             "run_name": run.name,
             "status": run.status.value,
             "start_time": round(run.start_time.timestamp() * 1000) if run.start_time else None,
+            "end_time": round(run.end_time.timestamp() * 1000) if run.end_time else None,
         },
     }
     found, value = known[condition.entity].get(condition.key), condition.value
@@ -384,10 +440,82 @@ runs = st.builds(
 )
 
 
-@given(st.lists(conditions(), max_size=3), runs)
+def brute(part: Part, run: RunRecord) -> bool:
+    """Whether a tree of conditions holds, by counting."""
+    if isinstance(part, Condition):
+        return oracle(part, run)
+    if isinstance(part, Not):
+        return not brute(part.part, run)
+    holding = [brute(one, run) for one in part.parts].count(True)
+    return holding == len(part.parts) if isinstance(part, Both) else holding > 0
+
+
+@given(st.lists(trees(conditions()), max_size=3), runs)
 @settings(max_examples=500)
-def test_it_agrees_with_brute_force(asked: list[Condition], run: RunRecord) -> None:
-    assert Filter("", tuple(asked)).matches_record(run) == all(oracle(condition, run) for condition in asked)
+def test_it_agrees_with_brute_force(asked: list[Part], run: RunRecord) -> None:
+    assert Filter("", tuple(asked)).matches_record(run) == all(brute(part, run) for part in asked)
+
+
+@given(trees(conditions()), st.lists(runs, min_size=1, max_size=5))
+def test_what_is_pushed_admits_what_the_whole_admits(asked: Part, given_runs: list[RunRecord]) -> None:
+    found = parse(str(asked))
+    pushed = parse(found.mlflow_text)
+    assert not any(found.matches_record(run) and not pushed.matches_record(run) for run in given_runs)
+
+
+def at_wandb(run: RunRecord) -> Run:
+    """A run as the W&B test server has it: what is no JSON as text, params as what they say, tags as one text."""
+    made = Run(1, "tester", "project", "id", 0.0, display_name=run.name)
+    made.full_config = {key: {"value": scalar(text)} for key, text in run.params.items()}
+    made.summary = {key: finite(value) for key, value in run.metrics.items()}
+    tags = {key: tag_of(key, text) for key, text in run.tags.items()}
+    made.tags = [tag for tag in tags.values() if tag is not None]
+    return made
+
+
+simple = st.one_of(
+    conditions(),
+    st.builds(Condition, st.just("param"), st.sampled_from("ab"), st.just("="), st.sampled_from(["0.1", "rf", "null"])),
+    st.builds(Condition, st.just("metric"), st.sampled_from("ab"), numeric, st.sampled_from(NUMBERS)),
+)
+at_both = st.builds(
+    record,
+    name=texts,
+    params=st.dictionaries(
+        st.sampled_from("ab"), st.sampled_from(["0.1", "0.10", "1e-1", "rf", "null", "true"]) | texts
+    ),
+    tags=st.dictionaries(st.sampled_from("ab"), texts),
+    metrics=st.dictionaries(st.sampled_from("ab"), st.sampled_from([*NUMBERS, math.nan, math.inf, -math.inf])),
+)
+
+
+@given(trees(simple), st.lists(at_both, min_size=1, max_size=6))
+@settings(max_examples=300)
+@example(parse("metrics.a IS NOT NULL OR params.a = 'rf'").conditions[0], [record(metrics={"a": math.nan})])
+def test_what_wandb_filters_first_is_never_too_little(asked: Part, given_runs: list[RunRecord]) -> None:
+    found = parse(str(asked))
+    wanted = translated(found.whole_text)
+    ours = [run for run in given_runs if found.matches_record(run)]
+    assert [run for run in ours if not matches(at_wandb(run), wanted)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("metrics.a IS NOT NULL", {"summary_metrics.a": {"$exists": True}}),
+        ("metrics.a IS NULL", None),  # a table in the summary is there, too, and is no metric
+        (
+            "params.a = 'rf' OR run_name = 'x'",
+            {"$or": [{"config.a": {"$in": ["rf"]}}, {"display_name": "x"}]},
+        ),
+        ("params.a = 'rf' OR metrics.`val/f1` > 1", None),
+        ("NOT params.a = 'rf'", None),
+        ("(params.a = 'rf' AND run_name LIKE 'x') OR run_name = 'y'", {"$or": [
+            {"$and": [{"config.a": {"$in": ["rf"]}}]}, {"display_name": "y"}]}),
+    ],
+)  # fmt: skip
+def test_what_wandb_may_filter_first(text: str, wanted: dict[str, Any] | None) -> None:
+    assert translated(parse(text).whole_text) == ({"$and": [wanted]} if wanted else {})
 
 
 def test_sorting_puts_missing_and_nan_last_in_either_direction() -> None:
@@ -400,8 +528,8 @@ def test_sorting_puts_missing_and_nan_last_in_either_direction() -> None:
     ]
     up = [run.name for run in parse_sort("metrics.f1").sorted(given_runs)]
     down = [run.name for run in sorted(given_runs, key=parse_sort("metrics.f1 DESC").key)]
-    assert up == ["low", "high", "inf", "none", "nan"]
-    assert down == ["inf", "high", "low", "none", "nan"]
+    assert up == ["low", "high", "inf", "nan", "none"]
+    assert down == ["inf", "high", "low", "nan", "none"]
 
 
 def test_params_that_are_numbers_sort_as_numbers_before_words() -> None:
@@ -533,7 +661,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.mark.mlflow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")  # MLflow's use of SQLAlchemy 2.1
-@given(asked=st.lists(conditions(), max_size=3).map(lambda parts: parse(" AND ".join(map(str, parts)))))
+@given(asked=st.lists(trees(conditions()), max_size=3).map(lambda parts: parse(" AND ".join(map(str, parts)))))
 @settings(max_examples=100, deadline=None)  # a search takes as long as SQLite takes
 def test_what_mlflow_filters_first_is_never_too_little(store: Store, asked: Filter) -> None:
     ours = {run_id for run_id, run in store.records.items() if asked.matches_record(run)}

@@ -369,9 +369,27 @@ def test_a_metric_whose_name_is_part_of_another_is_told_apart() -> None:
     ("question", "words"),
     [
         ("best", ["metric", "mode", "agg", "n", "experiment", "filter", "source", "timeout"]),
-        ("search", ["filter", "experiment", "status", "sort", "n", "deleted", "source", "timeout"]),
+        (
+            "search",
+            ["filter", "experiment", "status", "since", "until", "sort", "n", "deleted", "source", "timeout"],
+        ),
         ("get_run", ["run", "source", "timeout"]),
-        ("history", ["metric", "run", "source", "timeout"]),
+        (
+            "history",
+            [
+                "metric",
+                "run",
+                "filter",
+                "experiment",
+                "status",
+                "since",
+                "until",
+                "last",
+                "sample",
+                "source",
+                "timeout",
+            ],
+        ),
     ],
 )
 def test_python_asks_with_the_words_of_the_command_line(question: str, words: list[str]) -> None:

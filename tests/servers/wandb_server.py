@@ -93,6 +93,13 @@ class WandbServer:
         if web is not None:
             web.close()
 
+    def heal(self) -> None:
+        """Listen, answer well, and hide nothing any more."""
+        self.faults.clear()
+        self.private.clear()
+        if self._web is None:
+            self.start()
+
     def __enter__(self) -> WandbServer:
         self.start()
         return self
@@ -118,6 +125,18 @@ class WandbServer:
                 place.mkdir(parents=True, exist_ok=True)
                 found[f"WANDB_{name}"] = str(place)
         return found
+
+    def add_user(self, name: str) -> str:
+        """Another user, who is shown nothing of the first one's; returns their key."""
+        key = f"{len(self.service.keys):040x}"
+        self.service.keys[key] = name
+        self.service.store.users.add(name)
+        return key
+
+    @property
+    def private(self) -> set[tuple[str, str | None]]:
+        """(entity, project), or all of an entity's with None: what is in here is shown to nobody."""
+        return self.service.store.private
 
     def fail(self, endpoint: str, **how: Any) -> Fault:
         """Answer badly from now on; the words are those of `Fault`."""

@@ -99,6 +99,10 @@ if TYPE_CHECKING:
         TakenRun as TakenRun,
     )
     from trk.imports.tables import import_csv as import_csv
+    from trk.listed import AlignedRow as AlignedRow
+    from trk.listed import MetricSummary as MetricSummary
+    from trk.listed import RunGroup as RunGroup
+    from trk.listed import Series as Series
     from trk.owners import Owner as Owner
     from trk.pictures.plotting import plot as plot
     from trk.pictures.reporting import report as report
@@ -106,12 +110,18 @@ if TYPE_CHECKING:
     from trk.query.artifacts import get_artifact as get_artifact
     from trk.query.ask import best as best
     from trk.query.ask import get_run as get_run
-    from trk.query.ask import history as history
-    from trk.query.ask import search as search
     from trk.query.check import check as check
     from trk.query.compare import compare as compare
+    from trk.query.exports import ExportedTable as ExportedTable
+    from trk.query.exports import export_history as export_history
+    from trk.query.exports import export_runs as export_runs
+    from trk.query.histories import history as history
+    from trk.query.histories import series as series
+    from trk.query.listing import groups as groups
+    from trk.query.listing import search as search
     from trk.query.reports import CheckedCondition as CheckedCondition
     from trk.query.reports import CheckReport as CheckReport
+    from trk.query.series import aligned as aligned
     from trk.query.watching import Watched as Watched
     from trk.query.watching import watch as watch
     from trk.records import (
@@ -192,15 +202,20 @@ _HOMES = {
     "trk.imports.from_wandb": ("import_wandb",),
     "trk.imports.records": ("ImportReport", "NotTaken", "TakenRun"),
     "trk.imports.tables": ("import_csv",),
+    "trk.listed": ("AlignedRow", "MetricSummary", "RunGroup", "Series"),
     "trk.owners": ("Owner",),
     "trk.pictures.plotting": ("plot",),
     "trk.pictures.reporting": ("report",),
     "trk.query.artifacts": ("artifacts", "get_artifact"),
-    "trk.query.ask": ("best", "get_run", "history", "search"),
+    "trk.query.ask": ("best", "get_run"),
     "trk.query.check": ("check",),
     "trk.query.compare": ("compare",),
     "trk.query.reports": ("CheckedCondition", "CheckReport"),
     "trk.query.watching": ("Watched", "watch"),
+    "trk.query.exports": ("ExportedTable", "export_history", "export_runs"),
+    "trk.query.histories": ("history", "series"),
+    "trk.query.listing": ("groups", "search"),
+    "trk.query.series": ("aligned",),
     "trk.records": (
         "ArtifactRecord", "Best", "BestRun", "Comparison", "Delivery", "Difference", "Freed", "MetricComparison",
         "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",

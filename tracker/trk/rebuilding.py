@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from trk import config, delivery, session
 from trk.addresses import remember, without_userinfo
@@ -21,8 +22,13 @@ from trk.journal.db import Journal
 from trk.records import RunRecord
 from trk.rules import check_text, shown
 
-# Backends whose place is an address, and the setting that it otherwise comes from.
-ADDRESSES = {"mlflow": "mlflow_uri"}
+# Backends whose place is an address, and what else names it, for people.
+ADDRESSES = {
+    "mlflow": "MLFLOW_TRACKING_URI, or mlflow_uri in the settings,",
+    "wandb": "WANDB_BASE_URL with WANDB_ENTITY, or wandb_url with wandb_entity in the settings,",
+}
+# What a run keeps of its place at W&B: the address says of which server, and of whom, its project is.
+KEPT = {"wandb": ("project", "group", "job_type")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Place:
     @property
     def address(self) -> str:
         """The address, for people."""
+        if self.backend == "wandb":
+            return "/".join(str(self.target[name]) for name in ("base_url", "entity") if name in self.target)
         return str(self.target["tracking_uri"])
 
 
@@ -52,8 +60,28 @@ def place(folder: str | None, backend: str | None, uri: str) -> Place:
         raise UsageError(f"{backend} has no address that --uri could be", hint=f"--to {' or '.join(ADDRESSES)}")
     if not check_text(uri, "the address").strip() or not uri.isprintable():
         raise UsageError(f"{shown(without_userinfo(uri))} is no address", hint="such as http://127.0.0.1:5000")
-    target = config.target(backend, config.resolve(folder, **{ADDRESSES[backend]: uri}))
-    return Place(backend, target, remember(uri))
+    if backend == "wandb":
+        return Place(backend, _wandb_target(folder, uri), secret=False)
+    return Place(backend, config.target(backend, config.resolve(folder, mlflow_uri=uri)), remember(uri))
+
+
+def _wandb_target(folder: str | None, uri: str) -> dict[str, Any]:
+    """`https://host/ENTITY`; without an entity it is that of the key there, whatever the settings say."""
+    hint = "such as https://api.wandb.ai/ENTITY, or https://wandb.example.com"
+    try:
+        parts = urlsplit(uri)
+        entity, *more = parts.path.strip("/").split("/")
+    except ValueError:
+        raise UsageError(f"{shown(without_userinfo(uri))} is no address", hint=hint) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or more or parts.query or parts.fragment:
+        raise UsageError(f"{shown(without_userinfo(uri))} is no address of a W&B server", hint=hint)
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("W&B takes no user and password in its address", hint="the key: WANDB_API_KEY")
+    host = "api.wandb.ai" if parts.hostname == "wandb.ai" else parts.netloc  # where its pages are
+    given = {"wandb_url": f"{parts.scheme}://{host}", "wandb_mode": "online"}
+    found = config.target("wandb", config.resolve(folder, **given))
+    place_ = {name: value for name, value in found.items() if name != "entity"}
+    return {**place_, "entity": entity} if entity else place_
 
 
 def rebuild(
@@ -99,10 +127,11 @@ def point(journal: Journal, folder: str, to: Place, run_id: str | None, timeout:
     if run_id is not None and lifecycle.is_external(journal, run_id):
         raise Conflict(
             f"run {run_id} belongs to another program: the journal has not got all of it",
-            hint="mlflow's own tools copy such a run",
+            hint=f"{to.backend}'s own tools copy such a run",
         )
     with daemon.alone(folder, timeout):
-        pointed = cursors.point(journal, to.backend, to.text, None if run_id is None else {run_id})
+        runs = None if run_id is None else {run_id}
+        pointed = cursors.point(journal, to.backend, to.text, runs, KEPT.get(to.backend, ()))
     if pointed.runs:
         _tell_session(journal, folder, pointed.runs)
     return pointed

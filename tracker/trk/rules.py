@@ -18,7 +18,8 @@ MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: what lies beyond is a unit mistak
 SECONDS_BELOW = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973: nothing real is near
 HUGE = 1.797e308  # MLflow stores infinity as ±1.797e308; from here on a value is never ranked
 
-RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp")
+RESERVED_METRICS = ("trk/step", "trk/n", "_step", "_runtime", "_timestamp", "_wandb")
+RESERVED_PARAMS = ("_wandb", "wandb_version")  # W&B keeps words of its own in a run's config
 # Tags that are not a user's: trk keeps a run's identity in its own, and MLflow acts on its (`mlflow.runName` renames).
 RESERVED_TAGS = ("trk.", "mlflow.")
 
@@ -47,6 +48,9 @@ _INVISIBLE = frozenset(
 )
 
 
+_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi marks, half characters, line separators
+
+
 def shown(text: object) -> str:
     """The text as an error message may show it: quoted, on one line, at most 60 characters."""
     try:
@@ -56,6 +60,22 @@ def shown(text: object) -> str:
     if not quoted.isprintable():  # an array's lines, or what a terminal would obey
         quoted = ascii(" ".join(quoted.split()))[1:-1]
     return quoted if len(quoted) <= 60 else quoted[:56] + "…" + quoted[-1]
+
+
+def escape(text: str, keep: str = "") -> str:
+    """The text with what could act on a terminal shown instead: `\\x1b`, `\\n`, `\\u202e`; `keep` stays as it is."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in keep or not acts(char) else ascii(char)[1:-1] for char in text)
+
+
+def acts(char: str) -> bool:
+    """Whether a character moves, hides or turns round what stands near it."""
+    if char.isprintable():
+        return False
+    from unicodedata import category
+
+    return category(char) in _ACTING
 
 
 def check_name(name: str, what: str = "name") -> str:
@@ -136,10 +156,26 @@ def _check_part(part: str, path: str, what: str) -> None:
 
 
 def check_metric_name(name: str) -> str:
-    """A metric name: `check_name`, and not one that W&B or trk uses for its own axes."""
+    """A metric name: `check_name`, and not one that W&B or trk uses for itself."""
     name = check_name(name, "metric name")
-    if name in RESERVED_METRICS:
+    if name in RESERVED_METRICS or name.startswith("trk/"):
         raise UsageError(f"metric name {shown(name)} is reserved: trk and W&B use it for their own axes")
+    return name
+
+
+def check_summary_name(name: str) -> str:
+    """The name of a summary value: `check_name`, and not one that W&B or trk uses for itself."""
+    name = check_name(name, "summary name")
+    if name in RESERVED_METRICS or name.startswith("trk/"):
+        raise UsageError(f"summary name {shown(name)} is reserved: trk and W&B use it for their own notes")
+    return name
+
+
+def check_param_name(name: str) -> str:
+    """A param's name: `check_name`, and not one that W&B uses for itself in a config."""
+    name = check_name(name, "param name")
+    if name in RESERVED_PARAMS:
+        raise UsageError(f"param name {shown(name)} is reserved: W&B uses it for itself in a run's config")
     return name
 
 

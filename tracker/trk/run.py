@@ -201,7 +201,7 @@ class Run:
         for key, value in values.items():
             name = prefix + rules.check_name(key, "summary name")
             if isinstance(value, bool) or value is None or isinstance(value, (str, list, tuple, dict)):
-                rules.check_name(f"summary/{name}", "summary name")
+                rules.check_name(f"summary/{rules.check_summary_name(name)}", "summary name")
                 given[name] = _json_summary(key, value)
             else:
                 given[self._metric(key)] = rules.to_number(value, f"the value of {key}")
@@ -413,8 +413,7 @@ def param_texts(params: Mapping[str, object], prefix: str = "") -> dict[str, str
     for key, value in params.items():
         name = rules.check_name(key, "param name")
         text = value if isinstance(value, str) else str(value)
-        if prefix:
-            name = rules.check_name(prefix + name, "param name")
+        name = rules.check_param_name(prefix + name)
         texts[name] = rules.check_text(text, f"the value of param {key}")
     return texts
 

@@ -1,9 +1,9 @@
-"""best, ls, show, history: questions about runs."""
+"""best, show: questions about runs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -17,11 +17,11 @@ from trk.query.sources import Source
 from trk.records import ArtifactRecord, BestRun, Ranking, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.commands.listing import cell
 from trk_cli.render import sparkline
-from trk_cli.results import Column, Listing, Seconds, Single
+from trk_cli.results import Column, Listing, Single
 
-DEFAULT_LS_COLUMNS = ("run", "name", "experiment", "status")
-LAST_LS_COLUMNS = ("started", "duration")  # the first to go on a narrow terminal: metrics are what is looked for
+_SHOWN = ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
 
 
 def best(
@@ -88,100 +88,6 @@ def _best_row(entry: BestRun, names: Sequence[str]) -> list[Any]:
     return [run.run_id, run.name, run.experiment, found.value, found.step, *others]
 
 
-def ls(
-    experiment: options.Experiment = None,
-    filter: options.Filter = None,  # noqa: A002 - the flag's name
-    sort: Annotated[
-        str | None, typer.Option("--sort", metavar="KEY", help='Such as "metrics.f1 desc"; else newest first.')
-    ] = None,
-    status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="RUNNING, FINISHED, …")] = None,
-    n: Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many runs at most.")] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.lr,tags.stage,status."),
-    ] = None,
-    deleted: Annotated[bool, typer.Option("--deleted", help="The deleted ones, from the journal alone.")] = False,
-    source: options.Source = None,
-    timeout: options.Timeout = "30",
-    format: options.Format = None,  # noqa: A002 - the flag's name
-    json: options.Json = False,
-    field: options.Field = None,
-    quiet: options.IdsOnly = False,
-) -> None:
-    """Runs with their metrics, newest first.
-
-    Example: trk ls --filter "metrics.f1 > 0.9" --sort "metrics.f1 desc"
-    """
-    shape = options.shape(format, json, field, quiet)
-    records = library.search(
-        filter, experiment=experiment, status=status.upper() if status else None, sort=sort,
-        n=options.count(n, "-n"), deleted=deleted, source=source, timeout=options.seconds(timeout), warn=output.warn,
-    )  # fmt: skip
-    names = _checked_columns(columns) if columns is not None else _columns_for(records)
-    rows = [[_cell(record, name) for name in names] for record in records]
-    forms = [output.run_json(record) for record in records]
-    heads: list[Column | str] = [Column(_head(name, columns is None), keep=name in ("run", "run_id")) for name in names]
-    ids = [record.run_id for record in records]
-    output.show(Listing(heads, rows, data=forms, ids=ids, empty="no runs"), shape)
-
-
-def _head(name: str, unasked: bool) -> str:
-    return name.removeprefix("metrics.") if unasked else name
-
-
-def _columns_for(records: Sequence[RunRecord]) -> list[str]:
-    """The columns shown unasked: the run's own, and the metrics, those of most runs first.
-
-    What a terminal has no room for is named below the table.
-    """
-    counts: dict[str, int] = {}
-    for record in records:
-        for name in record.metrics:
-            counts[name] = counts.get(name, 0) + 1
-    common = sorted(counts, key=lambda name: (-counts[name], name))
-    return [*DEFAULT_LS_COLUMNS, *(f"metrics.{name}" for name in common), *LAST_LS_COLUMNS]
-
-
-_SHOWN = ("run_id", "name", "experiment", "status", "source", "started", "duration", "parent_id", "description")
-_ATTRIBUTES: dict[str, Callable[[RunRecord], Any]] = {
-    "run": lambda r: r.run_id,
-    "run_id": lambda r: r.run_id,
-    "name": lambda r: r.name,
-    "experiment": lambda r: r.experiment,
-    "status": lambda r: str(r.status),
-    "source": lambda r: r.source,
-    "started": lambda r: r.start_time,
-    "start_time": lambda r: r.start_time,
-    "end_time": lambda r: r.end_time,
-    "duration": lambda r: None if r.duration_s is None else Seconds(r.duration_s),
-    "duration_s": lambda r: r.duration_s,
-    "parent_id": lambda r: r.parent_id,
-    "description": lambda r: r.description,
-}
-
-
-def _checked_columns(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        kind, _, key = name.partition(".")
-        if name not in _ATTRIBUTES and not (kind in ("metrics", "params", "tags") and key):
-            raise UsageError(
-                f"unknown column {rules.shown(name)}",
-                hint=f"metrics.KEY, params.KEY, tags.KEY, or one of {', '.join(_ATTRIBUTES)}",
-            )
-    if not names:
-        raise UsageError("--columns names no column")
-    return names
-
-
-def _cell(record: RunRecord, name: str) -> Any:
-    if name in _ATTRIBUTES:
-        return _ATTRIBUTES[name](record)
-    kind, _, key = name.partition(".")
-    found: dict[str, Any] = getattr(record, kind)
-    return found.get(key)
-
-
 def show(
     named: Annotated[str | None, typer.Argument(metavar="RUN", help="The run; left out: the active one.")] = None,
     run: options.Run = None,
@@ -225,7 +131,7 @@ _NONE = ("", None, None)  # of what is no metric: history, min, max
 
 def _details(source: Source, record: RunRecord) -> list[list[Any]]:
     rows: list[list[Any]] = [
-        ["run", name, _ATTRIBUTES[name](record), *_NONE] for name in _SHOWN if _ATTRIBUTES[name](record) is not None
+        ["run", name, cell(record, ("", name)), *_NONE] for name in _SHOWN if cell(record, ("", name)) is not None
     ]
     rows += [["param", key, value, *_NONE] for key, value in sorted(record.params.items())]
     for key, value in sorted(record.metrics.items()):
@@ -278,30 +184,3 @@ def _size(found: ArtifactRecord) -> str:
     if found.version is None:
         return size
     return f"{found.type} v{found.version}, {size}" if size else f"{found.type} v{found.version}"
-
-
-def history(
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="The metrics.")] = None,
-    run: Annotated[
-        list[str] | None, typer.Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
-    ] = None,
-    source: options.Source = None,
-    timeout: options.Timeout = "30",
-    format: options.Format = None,  # noqa: A002 - the flag's name
-    json: options.Json = False,
-    field: options.Field = None,
-    quiet: options.IdsOnly = False,
-) -> None:
-    """Every point of one or several metrics, of one or several runs.
-
-    Example: trk history loss f1 --run @last --format csv
-    """
-    shape = options.shape(format, json, field, quiet)
-    if not keys:
-        raise UsageError("history needs a metric", hint="trk history f1")
-    points = library.history(keys, run or None, source=source, timeout=options.seconds(timeout), warn=output.warn)
-    rows: list[list[Any]] = [[p.run_id, p.metric, p.step, p.time, p.value] for p in points]
-    forms = [output.point_json(point) for point in points]
-    ids = list(dict.fromkeys(point.run_id for point in points))
-    heads: list[Column | str] = [Column("run", keep=True), "metric", "step", "time", Column("value", keep=True)]
-    output.show(Listing(heads, rows, data=forms, ids=ids), shape)

@@ -1,10 +1,11 @@
-"""export, and import of a bundle: runs in a file, to be carried to where they can be delivered."""
+"""export, and import of a bundle: runs in a file, to be carried to where they can be delivered; tables of runs."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, BinaryIO
 
@@ -15,48 +16,124 @@ from trk.bundles.taking import ImportedBundle
 from trk.bundles.writing import ExportedBundle
 from trk.errors import UsageError
 from trk.media.table_cells import count
+from trk.query import exports
+from trk.query.exports import ExportedTable
 from trk.records import Status
 from trk_cli import output, progress
 from trk_cli.commands import options
 from trk_cli.results import Text
+
+BundleFile = Annotated[
+    str | None, typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output.")
+]
+RunsFile = Annotated[
+    str | None,
+    typer.Option("--runs", metavar="FILE", help="Write a row a run: .csv, .tsv, .json, .jsonl, .parquet, or -."),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="KEY", help="Of --history: the metrics, or globs; else all. May be repeated."),
+]
 
 
 def export(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: all that are not deleted.")
     ] = None,
-    bundle: Annotated[
-        str | None,
-        typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output."),
+    bundle: BundleFile = None,
+    table: RunsFile = None,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="FILE", help="Write a row a point, as --runs does.")
     ] = None,
     run: Annotated[
         list[str] | None, typer.Option("--run", metavar="RUN", help="The same as RUN. May be given again.")
     ] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
-    pending: Annotated[bool, typer.Option("--pending", help="Only runs with something that is not delivered.")] = False,
+    status: options.Status = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Of a bundle: only runs with something that is not delivered.")
+    ] = False,
+    columns: options.Columns = None,
+    metric: Metrics = None,
+    sort: options.Sort = None,
+    n: options.Most = None,
+    format: Annotated[  # noqa: A002 - the flag's name
+        str | None, typer.Option("--format", metavar="FORMAT", help="csv, tsv, json, jsonl, parquet; else by FILE.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    source: options.Source = None,
+    timeout: options.Timeout = "30",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write runs, with all that was logged into them, into one file that trk import reads elsewhere.
+    """Write runs into one file: whole, for trk import (--bundle), or as a table of runs or points.
 
-    Example: trk export --pending --bundle runs.trk
+    Example: trk export --runs runs.csv -e digits
     """
-    if bundle is None:
-        raise UsageError("export needs --bundle FILE: what it writes", hint="trk export --bundle runs.trk")
-    if bundle == "-" and json:
-        raise UsageError("--bundle - prints the bundle itself, and no JSON beside it")
+    named = [*(runs or ()), *(run or ())] or None
+    narrow: dict[str, Any] = {"experiment": experiment, "filter": filter}
+    more = {"status": status, "since": since, "until": until, "source": source}
+    target = _only_one(bundle, table, history)
+    if target == "-" and json:
+        raise UsageError("- prints what is exported itself, and no JSON beside it")
+    if bundle is not None:
+        _refuse("--bundle", {**more, "columns": columns, "metric": metric, "sort": sort, "n": n, "format": format})
+        _export_bundle(bundle, named, {**narrow, "pending": pending, "overwrite": force}, json, quiet)
+        return
+    asked = {**narrow, **more, "format": format, "timeout": options.seconds(timeout), "warn": output.warn}
+    if table is not None:
+        _refuse("--runs", {"pending": pending, "metric": metric})
+        asked |= {"columns": columns, "sort": sort, "n": options.count(n, "-n")}
+        _export_table(table, lambda to: exports.export_runs(to, named, overwrite=force, **asked), json, quiet)
+    else:
+        _refuse("--history", {"pending": pending, "columns": columns, "sort": sort, "n": n})
+        keys = metric or "*"
+        _export_table(target, lambda to: exports.export_history(to, keys, named, overwrite=force, **asked), json, quiet)
+
+
+def _only_one(bundle: str | None, runs: str | None, history: str | None) -> str:
+    given = [name for name in (bundle, runs, history) if name is not None]
+    if len(given) != 1:
+        told = "only one of" if given else "what it writes:"
+        raise UsageError(
+            f"export needs {told} --bundle FILE, --runs FILE or --history FILE", hint="trk export --runs runs.csv"
+        )
+    return given[0]
+
+
+def _refuse(flag: str, others: dict[str, Any]) -> None:
+    for name, value in others.items():
+        if value:
+            raise UsageError(f"{'-n' if name == 'n' else f'--{name}'} is not for {flag}", hint="trk export --help")
+
+
+def _export_bundle(bundle: str, runs: list[str] | None, asked: dict[str, Any], json: bool, quiet: bool) -> None:
     with tempfile.TemporaryFile() as spool:
         with progress.bar(quiet, "exporting", "parts") as report:
-            done = writing.export_bundle(
-                spool if bundle == "-" else bundle, [*(runs or ()), *(run or ())] or None, experiment=experiment,
-                filter=filter, pending=pending, overwrite=force, progress=report,
-            )  # fmt: skip
+            done = writing.export_bundle(spool if bundle == "-" else bundle, runs, progress=report, **asked)
         if bundle == "-":
             spool.seek(0)
             output.emit_bytes(spool)
     _tell_export(done, quiet)
+    _show_path(done, json)
+
+
+def _export_table(target: str, export: Callable[[Any], ExportedTable], json: bool, quiet: bool) -> None:
+    if target != "-":
+        done = export(target)
+    else:
+        with tempfile.TemporaryFile() as spool:
+            done = export(spool)
+            spool.seek(0)
+            output.emit_bytes(spool)
+    output.talk(f"exported {count(done.rows, 'row')} to {done.path or 'standard output'}", quiet=quiet)
+    _show_path(done, json)
+
+
+def _show_path(done: ExportedBundle | ExportedTable, json: bool) -> None:
     if json:
         output.show(Text("", data=asdict(done)), options.JSON)
     elif done.path is not None:

@@ -25,6 +25,21 @@ Experiment = Annotated[str | None, typer.Option("-e", "--experiment", metavar="N
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="EXPR", help="Such as \"metrics.f1 > 0.85 and params.model = 'rf'\".")
 ]
+Status = Annotated[
+    str | None, typer.Option("--status", metavar="STATUS", help="RUNNING, FINISHED, …; several with commas.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="Started then or later: 2h, 7d, 2026-11-21T07:27.")
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Started then or before.")]
+Sort = Annotated[
+    str | None, typer.Option("--sort", metavar="KEY", help='Such as "metrics.f1 desc, name"; else newest first.')
+]
+Most = Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many at most.")]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.*,tags.stage,status."),
+]
 _WANDB = "For the W&B backend, when it is installed."
 WandbProject = Annotated[str | None, typer.Option("--wandb-project", metavar="NAME", help=_WANDB)]
 WandbEntity = Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME", help=_WANDB)]

@@ -238,7 +238,7 @@ def sync(
 ) -> None:
     """Deliver what is pending, of every run, for at most --timeout seconds.
 
-    --to mlflow --uri ADDRESS rebuilds runs (--run: one) on another server, from the journal. See: trk help delivery.
+    --to BACKEND --uri ADDRESS rebuilds runs (--run: one) on another server, from the journal. See: trk help delivery.
 
     Example: trk sync --timeout 120
     """
@@ -270,8 +270,7 @@ def _report_place(records: Sequence[RunRecord], to: str, uri: str, quiet: bool) 
     output.talk(f"{count(len(records), 'run')} {go} to {to} at {place.address} now", quiet=quiet)
     new = config.resolve(folder)
     if to in (new.get("backends") or ()) and config.target(to, new) != place.target:
-        said = "MLFLOW_TRACKING_URI, or mlflow_uri in the settings, names another place for new runs"
-        output.talk(said, quiet=quiet)
+        output.talk(f"{rebuilding.ADDRESSES[to]} names another place for new runs", quiet=quiet)
 
 
 def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool) -> None:

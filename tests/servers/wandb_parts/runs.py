@@ -22,7 +22,7 @@ class RunNodes:
         self.files = files
 
     def user(self) -> Node:
-        """The one user there is."""
+        """Who asks."""
         return {
             "__typename": "User",
             "id": global_id("User", 1),
@@ -196,9 +196,14 @@ class RunMutations:
         run = self.store.run_by_storage_id(given["id"]) if "id" in given else None
         if run is None and "id" in given and "name" not in given:
             raise Refused(404, f"run {given['id']} not found")
+        if run is not None and not self.store.is_shown(run.entity, run.project):
+            raise Refused(403, "permission denied")
         inserted = run is None
         if run is None:
-            entity, project = self.store.project(given.get("entityName"), given.get("modelName"))
+            entity = given.get("entityName") or self.store.user
+            if not self.store.is_shown(entity, given.get("modelName")):
+                raise Refused(403, "permission denied")
+            entity, project = self.store.project(entity, given.get("modelName"))
             run, inserted = self._found_or_made(entity, project, given["name"])
         run.upserts.append(given)
         self._change(run, given)

@@ -91,7 +91,7 @@ class Service:
     """Carries out requests, one at a time, and records those that change something before they are answered."""
 
     def __init__(self, base_url: str, key: str, user: str, heartbeat_s: float, recorder: Recorder | None) -> None:
-        self.key = key
+        self.keys = {key: user}
         self.store = Store(user, heartbeat_s)
         self.files = FileNodes(self.store, base_url)
         self.run_nodes = RunNodes(self.store, self.files)
@@ -107,7 +107,7 @@ class Service:
     def _queries(self) -> dict[str, Any]:
         def project(name: str | None = None, entityName: str | None = None) -> graphql.Node | None:  # noqa: N803
             key = (entityName or self.store.user, name or "uncategorized")
-            return self.nodes.project(*key) if key in self.store.projects else None
+            return self.nodes.project(*key) if key in self.store.projects and self.store.is_shown(*key) else None
 
         def models(
             entityName: str | None = None,  # noqa: N803
@@ -115,7 +115,8 @@ class Service:
             first: int | None = 50,
         ) -> graphql.Node:
             owner = entityName or self.store.user
-            return page([self.nodes.project(*key) for key in self.store.projects if key[0] == owner], first, after)
+            keys = [key for key in self.store.projects if key[0] == owner and self.store.is_shown(*key)]
+            return page([self.nodes.project(*key) for key in keys], first, after)
 
         def artifact(id: str) -> graphql.Node | None:  # noqa: A002
             found = self.store.artifact(id)
@@ -130,7 +131,7 @@ class Service:
         versions = {"max_cli_version": "9.9.9", "min_cli_version": "0.1.0"}
         return {
             "__typename": "Query",
-            "viewer": self.run_nodes.user(),
+            "viewer": lambda: self.run_nodes.user(),
             "serverInfo": {"features": features, "cliVersionInfo": versions, "latestLocalVersionInfo": latest},
             "project": project,
             "model": project,
@@ -165,19 +166,20 @@ class Service:
             "notifyScriptableRunAlert": lambda **_: {"success": True},
         }
 
-    def is_allowed(self, request: Request) -> bool:
-        """Whether it carries the key. Uploads need none, as with signed URLs; nor do downloads of what was put."""
+    def user_of(self, request: Request) -> str | None:
+        """Whose key it carries. Uploads need none, as with signed URLs; nor do downloads of what was put."""
         if request.path.startswith(("/storage/", "/artifact-files/", "/artifact-manifests/")):
-            return True
+            return next(iter(self.keys.values()))
         scheme, _, rest = request.headers.get("authorization", "").partition(" ")
         given = base64.b64decode(rest).decode().partition(":")[2] if scheme == "Basic" and rest else rest
-        return given == self.key
+        return self.keys.get(given)
 
     def answer(self, request: Request) -> Response:
         """Carry out a request now."""
-        if not self.is_allowed(request):
+        if (user := self.user_of(request)) is None:
             return refusal(401, "user is not logged in")
         with self.lock:
+            self.store.user = user
             if self._recorder is not None and changes(request):
                 self._recorder.record(request.at, request.method, request.path, _kept(request.headers), request.body)
             return self._carried_out(request)
@@ -210,7 +212,7 @@ class Service:
 
     def _file_stream(self, request: Request, entity: str, project: str, run_id: str) -> Response:
         run = self.store.run(entity, project, run_id)
-        if run is None:
+        if run is None or not self.store.is_shown(entity, project):
             return refusal(404, f"run {entity}/{project}/{run_id} not found")
         return as_json(apply_stream(self.store, run, request.client, request.json))
 

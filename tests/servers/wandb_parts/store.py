@@ -164,8 +164,10 @@ class Store:
     """Everything, with the look-ups that the answers need. `now` is the time of the request being carried out."""
 
     def __init__(self, user: str, heartbeat_s: float) -> None:
-        self.user = user
+        self.user = user  # whose request is being carried out
+        self.private: set[tuple[str, str | None]] = set()  # (entity, project; None: all of them), shown to nobody
         self.heartbeat_s = heartbeat_s
+        self.users = {user}
         self.now = 0.0
         self.projects: dict[tuple[str, str], float] = {}
         self.runs: dict[tuple[str, str, str], Run] = {}
@@ -179,6 +181,11 @@ class Store:
         key = (entity or self.user, name or "uncategorized")
         self.projects.setdefault(key, self.now)
         return key
+
+    def is_shown(self, entity: str, project: str | None) -> bool:
+        """Whether the user may see a project: it is no other user's, and was not made private."""
+        others = entity in self.users and entity != self.user
+        return not (others or {(entity, None), (entity, project)} & self.private)
 
     def run(self, entity: str | None, project: str | None, run_id: str) -> Run | None:
         """A run that was not deleted, its state as of now."""

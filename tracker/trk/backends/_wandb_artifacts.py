@@ -137,7 +137,7 @@ def _shown(run_id: str, run: Any, files: Mapping[str, Any], reader: Reader) -> I
     for path, told in latest.items():
         kind, name = str(told.get("kind")), str(told.get("name"))
         if kind == "table":
-            media = run.summary_metrics.get(name)
+            media = run.summary_metrics.get(texts.name_of(name))
             file = files.get(str(media.get("path"))) if isinstance(media, Mapping) else None
             record = ArtifactRecord(run_id, path, kind, name, rows=told.get("rows"))
             if file is not None:

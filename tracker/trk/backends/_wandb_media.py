@@ -14,12 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trk.backends._wandb_run import WandbRun
-from trk.backends._wandb_texts import FILE, HISTORY, place_of
+from trk.backends._wandb_texts import FILE, HISTORY, name_of, place_of
 from trk.errors import BackendRefused, BackendUnavailable
 from trk.records import Kind, LoggedFile, LoggedTable, Row
 
 TABLE_ROWS = 200_000  # what the SDK takes
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tiff", ".webp")
+_THEIRS = {"job": "", "run_table": "run-", "code": "source-"}  # types of artifacts whose names begin so are W&B's own
 _ARTIFACT = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -37,7 +38,7 @@ def line(run: WandbRun, row: Row) -> tuple[dict[str, Any], Any]:
     if row.step is not None:
         data[run.axis] = row.step
     if shown is not None:
-        data[row.key or ""] = shown
+        data[name_of(row.key or "")] = shown
     else:
         for path, digest in files(run, row):
             run.expected.other(row.n, "file", path, digest)
@@ -184,6 +185,12 @@ def artifact_name(name: str) -> str:
     return f"{plain[:100]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
+def artifact_type(type_: str, name: str) -> str:
+    """An artifact's type as W&B takes it, likewise: it keeps some for itself. The summary has it as it was logged."""
+    theirs = type_.startswith("wandb-") or (type_ in _THEIRS and artifact_name(name).startswith(_THEIRS[type_]))
+    return artifact_name(f"trk-{type_}" if theirs else type_)
+
+
 def _refer(artifact: Any, path: str, uri: str) -> None:
     """An address as it is: `add_reference` asks for the libraries of each kind of storage, though nothing is read."""
     from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
@@ -195,7 +202,7 @@ def _refer(artifact: Any, path: str, uri: str) -> None:
 def artifact(run: WandbRun, row: Row) -> Any:
     """Log a version of an artifact; returns what the SDK gives for it. The same content is the same version there."""
     wandb = _sdk()
-    made = wandb.Artifact(artifact_name(row.key or ""), type=row.type or "file")
+    made = wandb.Artifact(artifact_name(row.key or ""), type=artifact_type(row.type or "file", row.key or ""))
     top = f"{row.key}/v{row.version}/"
     for file in row.files:
         path = file.path.removeprefix(top)

@@ -23,10 +23,10 @@ from trk.backends._wandb_filter import translated
 from trk.backends._wandb_run import END, STATUS, STEP
 from trk.backends._wandb_server import Server
 from trk.backends._wandb_texts import HANDLE, number
-from trk.errors import BackendError, BackendNeedsUser, BackendRunGone, SourceUnavailable
+from trk.errors import BackendError, BackendNeedsUser, BackendRefused, BackendRunGone, SourceUnavailable
 from trk.journal.select import is_run_id
 from trk.records import MetricPoint, RunRecord, Status, from_ms
-from trk.rules import place
+from trk.rules import RESERVED_METRICS, place
 
 RUNS_PER_PAGE = 100
 LINES_PER_PAGE = 10_000
@@ -112,16 +112,14 @@ class Reader:
         return None
 
     def _at(self, path: str) -> Any:
-        api = self.api()
+        self.api()
         try:
-            with sdk.calling(self._server.name):
-                with self._lock:
-                    api.flush()  # else it gives what it was once told
-                    found = api.run(path)
-                _tidy(found)
-                return found
+            with self._lock:
+                found = self._server.run(path)
         except BackendRunGone:
             return None
+        _tidy(found)
+        return found
 
     def met(self, run: RunRecord) -> Any:
         """The SDK's run of a record. Raises SourceUnavailable when it is not there any more."""
@@ -185,10 +183,16 @@ class Reader:
             return str(self._target.get("entity") or api.default_entity)
 
     def _projects(self) -> list[str]:
-        """All projects, as `<entity>/<project>`."""
+        """All projects, as `<entity>/<project>`. Raises BackendNeedsUser when there are none of another's entity."""
         api, entity = self.api(), self._entity()
-        with sdk.calling(self._server.name):
-            return [f"{entity}/{project.name}" for project in api.projects(entity)]
+        try:
+            with sdk.calling(self._server.name):
+                found = [f"{entity}/{project.name}" for project in api.projects(entity)]
+        except BackendRefused:  # the SDK can't take the answer that there is no such entity
+            found = []
+        if not found and not self._server.is_own(entity):
+            raise self._server.hidden(entity)
+        return found
 
     def _likely(self, experiment: str | None = None) -> list[str]:
         """The projects that may have an experiment's runs; without one, that which is set."""
@@ -196,7 +200,10 @@ class Reader:
         return [f"{self._entity()}/{name}" for name in dict.fromkeys(names)]
 
     def _runs(self, project: str, wanted: Mapping[str, Any]) -> Iterator[Any]:
-        """A project's runs, those that were made last first; none when there is no such project."""
+        """A project's runs, those that were made last first; none when there is no such project.
+
+        Raises BackendNeedsUser when that can't be told, since it is another's.
+        """
         api = self.api()
         with sdk.calling(self._server.name), self._lock:
             api.flush()
@@ -206,9 +213,11 @@ class Reader:
                 with sdk.calling(self._server.name):
                     run = next(found, None)
             except BackendError as error:
-                if _NO_PROJECT in error.message.lower():
-                    return
-                raise
+                if _NO_PROJECT not in error.message.lower():
+                    raise
+                if not self._server.is_own(project.partition("/")[0]):
+                    raise self._server.hidden(project) from error
+                return
             if run is None:
                 return
             _tidy(run)
@@ -309,7 +318,7 @@ def metrics(run: Any) -> dict[str, float]:
     if not is_ours(run):
         return {key: value for key, value in _flat(summary) if not _is_own(key)}
     names = logged(run).keys() - {axis_alone(summary)}
-    found = {key: number(summary.get(key)) for key in names if not _is_own(key)}
+    found = {key: number(summary.get(key)) for key in names if not is_kept(key)}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -318,7 +327,7 @@ def summaries(run: Any) -> dict[str, tuple[str, str]]:
     summary, names = run.summary_metrics, logged(run)
     found = {}
     for key, value in summary.items():
-        if _is_own(key) or key in names or value is None or _is_best(key, value, names):
+        if is_kept(key) or key in names or value is None or _is_best(key, value, names):
             continue
         said = summary.get(texts.SUMMARIES + key)
         said = said if isinstance(said, list) and len(said) == 2 else (None, None)
@@ -330,6 +339,11 @@ def summaries(run: Any) -> dict[str, tuple[str, str]]:
 def _is_best(key: str, value: Any, names: Mapping[str, Any]) -> bool:
     """Whether trk wrote a value when the run ended: the best of a metric, beside its last."""
     return number(value) is not None and key.rpartition(".")[0] in names and key.endswith((".min", ".max"))
+
+
+def is_kept(key: str) -> bool:
+    """Whether a name of the history or summary of one of trk's runs is what trk or W&B keeps there for itself."""
+    return key in RESERVED_METRICS or key.startswith("trk/")
 
 
 def _is_own(key: str) -> bool:

@@ -80,6 +80,8 @@ class WandbRun:
     sdk: Any
     life: int
     line: int = -1
+    first: int = 0  # offline: how many lines are left out of its folder, since `wandb sync` sent them before
+    left_out: dict[str, Any] = field(default_factory=dict)  # and what was shown in them last, by its name
     tags: dict[str, str] = field(default_factory=dict)
     retags: dict[str, bool] = field(default_factory=dict)  # of another program's run: tags to set or take away
     seen: int = 0  # in another program's run: the server's step up to which its history was looked through,

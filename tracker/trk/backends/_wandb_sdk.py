@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
+import inspect
 import os
-import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from trk import settings
@@ -185,6 +184,14 @@ def started(spec: RunSpec, target: Mapping[str, Any], what: str, **more: Any) ->
         return wandb.init(**given | fixed)
 
 
+def key(target: Mapping[str, Any]) -> str | None:
+    """The key for a target, given or in the environment now: the SDK would keep to the first that it met there.
+
+    None when the SDK is to find one elsewhere.
+    """
+    return own.key(target) or (settings.env("WANDB_API_KEY") or "").strip() or None
+
+
 def check_key(target: Mapping[str, Any], what: str) -> None:
     """Raise BackendNeedsUser when there is no key for a target's server."""
     if own.key(target) is None and not keys.has_key(base_url(target)):
@@ -220,6 +227,28 @@ def _check(target: Mapping[str, Any], what: str) -> None:
     """Raise BackendNeedsUser when there is no key, BackendUnavailable when the server does not answer."""
     check_key(target, what)
     probe(base_url(target), what)
+
+
+@contextlib.contextmanager
+def flowing(made: Any) -> Iterator[None]:
+    """For the length of a `with`, what is handed to an offline run goes to the core process, and isn't waited for.
+
+    The SDK's thread that talks with the core keeps the order, and a connection that broke stays broken: who calls
+    afterwards hears of it, `finish` at last. To wait for each line costs more than the line. An SDK that can't do so
+    waits; so does a run that is online, where the network is what takes time, and a dead core is to be met at once.
+    """
+    interface: Any = getattr(made, "_interface", None)
+    publish: Any = getattr(interface, "_publish", None)
+    can = publish is not None and "nowait" in inspect.signature(publish).parameters
+    # Python 3.11.0 lets one task at a time wait for a socket to take more, and breaks the connection of the others.
+    if not can or not made.offline or sys.version_info < (3, 11, 1):
+        yield
+        return
+    interface._publish = functools.partial(publish, nowait=True)
+    try:
+        yield
+    finally:
+        del interface._publish
 
 
 def opened(run: WandbRun) -> None:
@@ -287,23 +316,6 @@ def _settings(wandb: Any, target: Mapping[str, Any], given: Mapping[str, Any]) -
         "finish_timeout": FINISH_S,
         "finish_timeout_raises": True,
     }
-    if (key := own.key(target)) is not None:
-        needed["api_key"] = key
+    if (found := key(target)) is not None:
+        needed["api_key"] = found
     return wandb.Settings(**{**chosen, **given, **needed})
-
-
-def offline_folders(target: Mapping[str, Any], run_id: str) -> list[Path]:
-    """Where the SDK has written a run for `wandb sync`, oldest first."""
-    return sorted((Path(str(target.get("dir") or ".")) / "wandb").glob(f"offline-run-*-{run_id}"))
-
-
-def await_name(target: Mapping[str, Any], run_id: str) -> None:
-    """Wait until the SDK would name the run's folder as none is named: its names have the second."""
-    while any(time.strftime("-%Y%m%d_%H%M%S-") in folder.name for folder in offline_folders(target, run_id)):
-        time.sleep(0.1)
-
-
-def remove(folders: list[Path]) -> None:
-    """Take away what was written of a run before: it is written anew, as a whole."""
-    for folder in folders:
-        shutil.rmtree(folder)

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from trk.backends import _wandb_own as own
 from trk.backends import _wandb_sdk as sdk
+from trk.backends._wandb_errors import OTHER_KEY, RunNotShown, gone
 from trk.backends._wandb_run import LINE, WRITER, WandbRun
+from trk.errors import BackendNeedsUser
 
 ASK_S = 6
 
@@ -32,16 +33,61 @@ class Server:
                     overrides["entity"] = str(self._target["entity"])
                 self._life = sdk.deaths()
                 with sdk.own_settings():
-                    self._api = wandb.Api(overrides=overrides, timeout=ASK_S, api_key=own.key(self._target))
+                    self._api = wandb.Api(overrides=overrides, timeout=ASK_S, api_key=sdk.key(self._target))
             return self._api
 
     def state(self, path: str) -> State:
-        """What there is of a run now. Raises BackendRunGone when there is none."""
+        """What there is of a run now. Raises as `run`."""
+        return State(self.run(path))
+
+    def run(self, path: str) -> Any:
+        """The SDK's run at `<entity>/<project>/<id>`, as it is now.
+
+        Raises BackendRunGone when its project has no such run, BackendNeedsUser when this key is not shown the project.
+        """
+        try:
+            return self._asked(path)
+        except RunNotShown:
+            self._must_see(*path.split("/")[:2])
+        try:
+            return self._asked(path)  # it may be that the project has come to be shown just now
+        except RunNotShown as error:
+            raise gone(self.name) from error
+
+    def _asked(self, path: str) -> Any:
         api = self.api()
         with sdk.calling(self.name):
             run = api.run(path)
             run.load(force=True)
-            return State(run)
+            return run
+
+    def _must_see(self, entity: str, project: str) -> None:
+        if not self.sees(entity, project):
+            raise self.hidden(f"{entity}/{project}")
+
+    def hidden(self, place: str) -> BackendNeedsUser:
+        """The error of a key that is not shown a project or an entity: nobody can say what is there, and what not."""
+        return BackendNeedsUser(
+            f"{self.name} shows this key nothing of {place}: it is gone, or another's and private", hint=OTHER_KEY
+        )
+
+    def sees(self, entity: str, project: str) -> bool:
+        """Whether this key is shown a project."""
+        api = self.api()
+        with sdk.calling(self.name):
+            try:
+                return bool(api.project(project, entity).id)
+            except ValueError as error:
+                if error.__cause__ is None:
+                    return False
+                raise error.__cause__ from None
+
+    def is_own(self, entity: str) -> bool:
+        """Whether an entity is this key's user, or a team of theirs: what is not shown of it is not there."""
+        api = self.api()
+        with sdk.calling(self.name):
+            user = api.viewer
+            return entity in (user.username, user.entity, *user.teams)
 
 
 def check_login(target: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ before.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ HISTORY = "trk/history"  # the folder of what a text was before
 SUMMARY_TAG = "summary/"  # before the name of a summary value that is no number, where it is a tag and a param
 HANDLE = "wandb:"
 
+_LONGEST_SHOWN = 90  # characters; the file's name, 255 bytes, has 60 of W&B's, and an artifact's, 128, has the run's id
 _SAFE = 2**53  # beyond it whole numbers are no longer told apart where numbers are floats
 _SPELT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _THEIRS = frozenset(
@@ -112,6 +114,14 @@ def _plain(value: Any) -> Any:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def name_of(key: str) -> str:
+    """The name under which the history shows a table, page, image or figure: W&B makes names of files of it."""
+    if len(key) <= _LONGEST_SHOWN and len(key.encode()) <= 2 * _LONGEST_SHOWN:
+        return key
+    kept = key[: _LONGEST_SHOWN // 4]
+    return f"{kept}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def place_of(path: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from trk.backends import _wandb_media as media
 from trk.backends import _wandb_own as own
+from trk.backends import _wandb_sdk as sdk
 from trk.backends._wandb_run import END, LINE, STATUS, STEP, WRITER, WandbRun
 from trk.backends._wandb_texts import (
     ARTIFACTS,
@@ -26,6 +27,7 @@ from trk.backends._wandb_texts import (
     START,
     SUMMARIES,
     SUMMARY_TAG,
+    name_of,
     scalar,
     shown,
     summary_text,
@@ -59,17 +61,23 @@ def begin(run: WandbRun, target: Mapping[str, Any], there: Mapping[str, Any]) ->
 def take(run: WandbRun, rows: Sequence[Row]) -> None:
     """Hand rows over to the SDK, in order. Lines that were handed over before are left out."""
     before = dict(run.tags)
-    for row in rows:
-        if row.values:
-            _points(run, row)
-        elif row.kind in LINES:
-            _shown(run, row)
-        elif run.spec.external and row.kind in _TEXTS:
-            _beside(run, row)
-        else:
-            _OTHERS[row.kind](run, row)
+    with sdk.flowing(run.sdk):
+        for row in rows[:-1]:
+            _take(run, row)
+    _take(run, rows[-1])  # is waited for, and with it what was before it
     if run.tags != before and not run.spec.external:
         run.sdk.tags = tuple(tags(run))
+
+
+def _take(run: WandbRun, row: Row) -> None:
+    if row.values:
+        _points(run, row)
+    elif row.kind in LINES:
+        _shown(run, row)
+    elif run.spec.external and row.kind in _TEXTS:
+        _beside(run, row)
+    else:
+        _OTHERS[row.kind](run, row)
 
 
 def tags(run: WandbRun) -> list[str]:
@@ -100,7 +108,9 @@ def _shown(run: WandbRun, row: Row) -> None:
     data, shown = media.line(run, row)
     line = _place(run, row)
     if shown is not None and line <= run.line:
-        shown.bind_to_run(run.sdk, row.key, line)  # its bytes again: they may have been under way
+        shown.bind_to_run(run.sdk, name_of(row.key or ""), line)  # its bytes again: they may have been under way
+    if shown is not None and run.first:
+        run.left_out[name_of(row.key or "")] = shown
     _line(run, row, data)
     run.expected.others.pop(("summary", row.key or ""), None)  # a summary value of that name shows no more
     if shown is not None:
@@ -126,6 +136,18 @@ def _points(run: WandbRun, row: Row) -> None:
         run.sdk.summary[key] = _told(run.last[key][2])  # the SDK takes what was logged last for the last
 
 
+def remind(run: WandbRun) -> None:
+    """Offline: the summary has also what stands in lines that were left out of this folder."""
+    if not run.first:
+        return
+    for key, (_, _, value) in run.last.items():
+        if ("summary", key) not in run.expected.others:
+            run.sdk.summary[key] = _told(value)
+    for key, shown_ in run.left_out.items():
+        if ("summary", key) not in run.expected.others:
+            run.sdk.summary[key] = shown_
+
+
 def _give_axes(run: WandbRun, row: Row) -> None:
     """In another program's run, an axis for all metrics would take over its own charts."""
     for key in row.values.keys() - run.axes:
@@ -140,10 +162,14 @@ def _beside(run: WandbRun, row: Row) -> None:
     the history, where nothing is taken away; and, as long as the owner lets it, where people look for it.
     """
     key, text = row.key or "", row.text
-    value = text if row.kind in (Kind.TAG, Kind.DELETE_TAG) else scalar(text or "")
-    if row.kind is Kind.SUMMARY:
-        value = json.loads(text or "null")
-    _line(run, row, {_TEXTS[row.kind] + key: value, "_timestamp": row.time_ms / 1000})
+    value, told = text, text
+    if row.kind is Kind.PARAM:
+        value = scalar(text or "")
+        told = value if text_of(value) == text else text
+    elif row.kind is Kind.SUMMARY:
+        value, as_shown = json.loads(text or "null"), shown(text or "null")
+        told = value if summary_text(value) == as_shown else as_shown
+    _line(run, row, {_TEXTS[row.kind] + key: told, "_timestamp": row.time_ms / 1000})
     if row.kind is Kind.PARAM:
         run.sdk.config.update({key: value}, allow_val_change=True)
     elif row.kind is Kind.SUMMARY:

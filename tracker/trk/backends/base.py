@@ -108,7 +108,8 @@ class SearchableBackend(Protocol):
     def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
         """All runs not deleted, newest first, page by page; `filter_string` is in MLflow's grammar.
 
-        It may give more runs than the filter admits: the caller looks again. An unknown experiment gives no runs.
+        It may give more runs than the filter admits: the caller looks again. An unknown experiment gives no runs. A
+        backend with a true `takes_whole_filters` gets what else trk's grammar has: OR, NOT, parentheses, IS NULL.
         """
         ...
 

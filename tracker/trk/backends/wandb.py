@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trk.backends import _wandb_attach as attach
+from trk.backends import _wandb_offline as offline
 from trk.backends import _wandb_read as read
 from trk.backends import _wandb_sdk as sdk
 from trk.backends import _wandb_verify as back
@@ -24,7 +25,7 @@ from trk.backends._wandb_server import Server, State
 from trk.backends._wandb_texts import LONG_TAG, SUMMARIES, number, summary_text
 from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
-from trk.errors import BackendLost, BackendRefused, BackendRunGone, BackendUnavailable
+from trk.errors import BackendLost, BackendNeedsUser, BackendRefused, BackendRunGone, BackendUnavailable
 from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
 
 STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it;
@@ -41,6 +42,7 @@ class WandbBackend:
     """
 
     name = "wandb"
+    takes_whole_filters = True
     limits = Limits(metrics=50_000, params=1000, tags=1000, files=100, bytes=8_000_000, lines=True)
 
     @classmethod
@@ -109,10 +111,10 @@ class WandbBackend:
             return
         status = known.ending
         with sdk.calling(self._server.name):
+            write.remind(known)
             known.sdk.finish(exit_code=EXIT_CODES[status] if status is not None else 0)
         self._drop(known, finished=True)
-        written = Path(known.sdk.dir).parent
-        sdk.remove([folder for folder in sdk.offline_folders(self._target, run.run_id) if folder != written])
+        offline.replace(self._target, run.run_id, Path(known.sdk.dir).parent, known.first, known.line + 1)
 
     def confirm(self, run: RemoteRun, n: int) -> int:
         """Up to which row the server shows everything. Raises BackendLost when that comes no further."""
@@ -207,12 +209,15 @@ class WandbBackend:
 
     def _started(self, spec: RunSpec) -> WandbRun:
         if self._offline:
-            sdk.await_name(self._target, spec.run_id)
+            offline.await_name(self._target, spec.run_id)
         elif spec.remote_id is not None:
             self._server.state(spec.remote_id)  # of one that was deleted the SDK would try for long
         life = sdk.deaths()
         made = sdk.started(spec, self._target, self._server.name)
         known = WandbRun(spec, made, life)
+        if self._offline:
+            known.first = offline.sent_lines(self._target, spec.run_id)
+            known.line = known.first - 1
         sdk.opened(known)
         try:
             self._prepare(known)
@@ -285,10 +290,10 @@ class WandbBackend:
         return state.met(known, n)
 
     def _there(self, known: WandbRun) -> State:
-        """What the server has of a run; one that is gone is let go of."""
+        """What the server has of a run; one that is gone, or is no longer shown, is let go of."""
         try:
             return self._server.state(self._path(known))
-        except BackendRunGone:
+        except (BackendRunGone, BackendNeedsUser):
             self._drop(known)
             raise
 
@@ -303,7 +308,7 @@ class WandbBackend:
         if (known := self._runs.get(run.run_id)) is not None:
             self._drop(known)
         if self._offline:
-            sdk.remove(sdk.offline_folders(self._target, run.run_id))
+            offline.remove(offline.folders(self._target, run.run_id))
             return
         try:
             there = self._server.state(run.remote_id).run

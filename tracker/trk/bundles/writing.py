@@ -8,7 +8,6 @@ import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -23,6 +22,7 @@ from trk.records import FILES, Kind, LoggedFile
 from trk.rules import shown
 from trk.run import Run
 from trk.tracker import find_journal, need_run
+from trk.whole import put_whole
 
 Progress = Callable[[int, int], None]  # parts that are written, of how many as far as is known
 
@@ -97,7 +97,7 @@ def export_bundle(
     if not isinstance(path, (str, os.PathLike)):
         return _Writing(journal, path, progress).write(keys, None)
     name = os.fspath(path)
-    with _put_whole(name, overwrite) as file:
+    with put_whole(name, overwrite) as file:
         return _Writing(journal, file, progress).write(keys, name)
 
 
@@ -121,38 +121,6 @@ def _chosen(journal: Journal, experiment: str | None, where: filters.Filter | No
         records = read.records_of(journal, page)
         matching += [key for key, record in zip(page, records, strict=True) if where.matches_record(record)]
     return matching
-
-
-@contextmanager
-def _put_whole(name: str, overwrite: bool) -> Iterator[BinaryIO]:
-    """A file beside `name` to write into, which takes its place when it is whole and on the disk."""
-    target = Path(name)
-    draft = target.with_name(f"{target.name}.{os.getpid()}.part")
-    if target.is_dir():
-        raise UsageError(f"{shown(name)} is a folder")
-    if not overwrite and (target.exists() or target.is_symlink()):
-        raise UsageError(f"{shown(name)} is there already", hint="--force, or another name")
-    try:
-        with os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise JournalError(
-            f"{shown(name)} can't be written: {error.strerror or error}", hint="df -h; ls -ld of its folder"
-        ) from None
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sync_folder(name: Path) -> None:
-    folder = os.open(name, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @dataclass(slots=True)

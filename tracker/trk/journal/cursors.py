@@ -5,8 +5,10 @@ Only the deliverer writes here, and only under its lock.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trk.journal.db import Journal
 from trk.records import Rejection
@@ -140,9 +142,12 @@ class Pointed:
     external: tuple[str, ...]
 
 
-def point(journal: Journal, backend: str, target: str, run_ids: Collection[str] | None) -> Pointed:
+def point(
+    journal: Journal, backend: str, target: str, run_ids: Collection[str] | None, kept: Collection[str] = ()
+) -> Pointed:
     """Let these runs (None: all that are not deleted) go to this target, from their first row on.
 
+    What stands under the names `kept` in the target that a run has already it keeps, also that nothing does.
     Runs of other programs stay where they are: the journal has not got what their owners logged. To be called by the
     deliverer, under its lock.
     """
@@ -151,21 +156,31 @@ def point(journal: Journal, backend: str, target: str, run_ids: Collection[str] 
     external: list[str] = []
     with journal.explaining, journal.lock, journal.begun() as db:
         found = db.execute(
-            "SELECT runs.run, run_id, external, target IS ?2 FROM runs "
+            "SELECT runs.run, run_id, external, target FROM runs "
             "LEFT JOIN deliveries d ON d.run = runs.run AND backend = ?1 "
             "WHERE deleted IS NULL ORDER BY start_time, run_id",
-            (backend, target),
+            (backend,),
         ).fetchall()
-        for run, run_id, is_external, is_there in found:
+        for run, run_id, is_external, before in found:
             if run_ids is not None and run_id not in run_ids:
                 continue
+            new = _keeping(target, before, kept)
+            is_there = before == new
             (external if is_external else there if is_there else runs).append(run_id)
             if not (is_external or is_there):
                 db.execute("DELETE FROM rejections WHERE run = ? AND backend = ?", (run, backend))
                 db.execute(
-                    "INSERT OR REPLACE INTO deliveries (run, backend, target) VALUES (?, ?, ?)", (run, backend, target)
+                    "INSERT OR REPLACE INTO deliveries (run, backend, target) VALUES (?, ?, ?)", (run, backend, new)
                 )
     return Pointed(tuple(runs), tuple(there), tuple(external))
+
+
+def _keeping(target: str, before: str | None, kept: Collection[str]) -> str:
+    if before is None or not kept:
+        return target
+    old: dict[str, Any] = json.loads(before)
+    new = {name: value for name, value in json.loads(target).items() if name not in kept}
+    return json.dumps(new | {name: old[name] for name in kept if name in old}, sort_keys=True)
 
 
 def opened(journal: Journal, run: int, backend: str, remote_id: str, url: str | None) -> None:

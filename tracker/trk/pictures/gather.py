@@ -13,7 +13,7 @@ from trk import session
 from trk.errors import NotFound, UsageError
 from trk.journal import read
 from trk.media.table_cells import count
-from trk.query import ask, sources
+from trk.query import ask, listing, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, warn_python
 from trk.query.sources import Source, Warn
 from trk.records import MetricPoint, Mode, RunRecord
@@ -88,7 +88,7 @@ def _looked_up(wanted: Wanted) -> list[RunRecord]:
         )  # fmt: skip
         return [entry.run for entry in ranking.runs]
     most = wanted.n or MOST_RUNS
-    found = ask.search(
+    found = listing.search(
         wanted.filter, experiment=wanted.experiment, source=wanted.source, timeout=wanted.timeout, warn=wanted.warn
     )
     if len(found) > most and wanted.n is None:

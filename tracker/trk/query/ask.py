@@ -1,4 +1,4 @@
-"""The questions: best, search, get_run, history."""
+"""The questions: best, get_run; and what all questions share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import get_args
 from trk import config, rules, session
 from trk.errors import NotFound, UsageError
 from trk.query import filters, sources
-from trk.query.sources import LocalSource, Score, Source, Warn
-from trk.records import Aggregate, Best, BestRun, MetricPoint, Mode, Ranking, RunRecord
+from trk.query.sources import Score, Source, Warn
+from trk.records import Aggregate, Best, BestRun, Mode, Ranking, RunRecord
 from trk.run import Run
 from trk.tracker import need_run
 
@@ -157,51 +157,6 @@ def _best_run(source: Source, score: Score, found: tuple[float, int | None], by:
     return BestRun(record, Best(by.metric, value, step, by.mode, by.agg), others)
 
 
-def search(
-    filter: str | None = None,  # noqa: A002 - the word of the command line and of MLflow
-    *,
-    experiment: str | None = None,
-    status: str | None = None,
-    sort: str | None = None,
-    n: int | None = None,
-    deleted: bool = False,
-    source: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT_S,
-    warn: Warn = warn_python,
-) -> list[RunRecord]:
-    """The runs that match a filter in MLflow's grammar, newest first, or by `sort` (such as "metrics.f1 desc").
-
-    `status` is RUNNING, FINISHED, FAILED or KILLED; `n` is how many at most. With `deleted` it is the runs that
-    `trk.delete` hid and `trk.restore` brings back: those of the journal, the latest deleted first. Raises UsageError,
-    SourceUnavailable, and NotFound when the experiment has no runs at all.
-    """
-    where = filters.parse(filter) if filter else None
-    order = filters.parse_sort(sort) if sort else None
-    if status is not None and status not in ("RUNNING", "FINISHED", "FAILED", "KILLED"):
-        raise UsageError(f"status must be RUNNING, FINISHED, FAILED or KILLED, not {rules.shown(status)}")
-    if n is not None:
-        check_count(n, "n", 0)
-    if deleted and source not in (None, sources.LOCAL):
-        raise UsageError(f"deleted runs are looked up in the journal, not in {rules.shown(source)}")
-    deadline = time.monotonic() + timeout
-    found = sources.choose(sources.LOCAL if deleted else source, timeout=timeout, warn=warn)
-    place = narrowed(experiment)
-
-    def ask() -> list[RunRecord]:
-        matching = found.search(place, where)
-        if deleted and isinstance(found, LocalSource):
-            matching = found.deleted(place, where)
-        records = [r for r in matching if status is None or r.status == status]
-        if not records and not deleted and place is not None and next(iter(found.search(place, None)), None) is None:
-            raise NotFound(f"experiment {place!r} has no runs (source {found.name})", hint="trk ls")
-        return records
-
-    records = sources.within(found, deadline, ask)
-    if order is not None:
-        records.sort(key=order.key)
-    return records if n is None else records[:n]
-
-
 def get_run(
     run: RunName | None = None,
     *,
@@ -225,43 +180,3 @@ def locate(run: RunName | None, *, source: str | None, timeout: float, warn: War
     deadline = time.monotonic() + timeout
     found = sources.choose(source or source_of([named]), timeout=timeout, warn=warn)
     return found, sources.within(found, deadline, lambda: sources.find(found, named))
-
-
-def history(
-    metric: str | Sequence[str],
-    run: RunName | Sequence[RunName] | None = None,
-    *,
-    source: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT_S,
-    warn: Warn = warn_python,
-) -> list[MetricPoint]:
-    """Every point of one or several metrics, of one or several runs (left out: the active one), by (step, time, value).
-
-    Raises NotFound for a metric that none of the runs has.
-    """
-    metrics = [metric] if isinstance(metric, str) else list(metric)
-    named = names_of(run)
-    deadline = time.monotonic() + timeout
-    found = sources.choose(source or source_of(named), timeout=timeout, warn=warn)
-
-    def ask() -> tuple[list[RunRecord], list[tuple[RunRecord, str, list[MetricPoint]]]]:
-        records = [sources.find(found, name) for name in named]
-        return records, [(record, name, found.history(record, name)) for record in records for name in metrics]
-
-    records, histories = sources.within(found, deadline, ask)
-    had = {name for _, name, points in histories if points}
-    for name in metrics:
-        if name not in had:
-            raise _no_points(records, name)
-    for record, name, points in histories:
-        if not points:
-            warn(f"run {record.run_id} has no {name}")
-    return [point for _, _, points in histories for point in points]
-
-
-def _no_points(records: Sequence[RunRecord], metric: str) -> NotFound:
-    known = sorted({name for record in records for name in record.metrics})
-    near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5) or known[:5]
-    hint = f"there is {', '.join(near)}" if near else "there are no metrics yet"
-    who = f"run {records[0].run_id} has" if len(records) == 1 else "none of these runs has"
-    return NotFound(f"{who} {'no' if len(records) == 1 else 'the'} metric {metric}", hint=hint)

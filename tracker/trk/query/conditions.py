@@ -89,9 +89,9 @@ def is_numeric(entity: Entity, key: str) -> bool:
 
 
 def comparators(entity: Entity, key: str) -> tuple[str, ...]:
-    """The comparators that MLflow has for such a field."""
+    """The comparators for such a field: MLflow's, and IS [NOT] NULL also of numbers."""
     if is_numeric(entity, key):
-        return tuple(NUMERIC)
+        return (*NUMERIC, *NULLS)
     if entity == "attribute":
         return TEXTUAL + LISTS if key == "run_id" else TEXTUAL
     return TEXTUAL + NULLS

@@ -1,17 +1,17 @@
-"""MLflow's filters and sort keys for runs, evaluated here on records: every source gives the same answers.
+"""Filters of runs, evaluated here on records: every source gives the same answers.
 
-    metrics.f1 > 0.85 AND params.model = 'rf' AND tags.`my tag` LIKE 'v%' AND attributes.status != 'FAILED'
+    metrics.f1 > 0.85 AND (params.model = 'rf' OR tags.`my tag` LIKE 'v%') AND attributes.status != 'FAILED'
 
-Where MLflow and SQL disagree, MLflow is followed: a field that a run lacks never matches (except IS NULL),
-LIKE tells A from a, params and tags are text. It is left in one thing: no comparison with NaN holds.
+MLflow's grammar is a part of this one. Where MLflow and SQL disagree, MLflow is followed: a field that a run lacks
+never matches (except IS NULL), LIKE tells A from a, params and tags are text. It is left in one thing: no comparison
+with NaN holds. A metric that is NaN or infinite is there: it is not NULL. ±1.797e308, what MLflow's databases make of
+infinity, is infinity. NOT turns round whether something holds, so it admits runs without the field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from trk.errors import UsageError
 from trk.query import grammar
@@ -21,32 +21,23 @@ from trk.query.conditions import (
     Entity,
     RunView,
     Value,
-    unclipped,
 )
-from trk.records import RunRecord
-from trk.rules import HUGE, check_text, parse_number, shown
+from trk.query.logic import Part, either, leaves
+from trk.records import RunRecord, Status
+from trk.rules import HUGE, check_text, check_time, parse_duration, shown
 
-__all__ = ["Condition", "Entity", "Filter", "RecordView", "RunView", "Sort", "parse", "parse_sort"]
+__all__ = ["Condition", "Entity", "Filter", "RecordView", "RunView", "narrowed", "parse"]
 
 MAX_FILTER = 20_000  # characters
-MAX_SORT = 1_000
 MAX_PUSHED = 30  # conditions handed to MLflow: each is a join there, and SQLite joins at most 64 tables
 MAX_PUSHED_TEXT = 5_000  # characters: MLflow cuts and hashes texts somewhat longer than that
 
-SORT_ATTRIBUTES = (
-    "run_id",
-    "run_name",
-    "experiment",
-    "status",
-    "start_time",
-    "end_time",
-    "duration",
-    "user_id",
-)
-_SORT_ALIASES = {**grammar.ALIASES, "name": "run_name", "duration_s": "duration", "id": "run_id"}
 # MLflow has one status more than a record can show: SCHEDULED.
 _SHARED_STATUSES = frozenset({"FINISHED", "FAILED", "KILLED"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Moment = str | float | datetime
+"""A time: ISO 8601, `2h` before now, seconds or milliseconds since 1970, a datetime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +83,15 @@ def _to_ms(moment: datetime | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A parsed filter: all of its `conditions` must hold. Without conditions it matches every run."""
+    """A parsed filter: all of its `conditions`, some of which may be an OR or a NOT, must hold. Without, all match."""
 
     text: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Part, ...]
 
     @property
     def fields(self) -> frozenset[tuple[Entity, str]]:
         """What it asks of a run: pairs of entity and key."""
-        return frozenset((condition.entity, condition.key) for condition in self.conditions)
+        return frozenset((condition.entity, condition.key) for condition in leaves(self.conditions))
 
     def matches(self, view: RunView) -> bool:
         """Whether all conditions hold."""
@@ -108,7 +99,7 @@ class Filter:
 
     def matches_record(self, record: RunRecord) -> bool:
         """`matches` for a record. Raises UsageError for `artifact_uri`, which no record has."""
-        if any(asked.entity == "attribute" and asked.key == "artifact_uri" for asked in self.conditions):
+        if ("attribute", "artifact_uri") in self.fields:
             raise UsageError(
                 f"filter {shown(self.text)}: trk does not know the artifact_uri of a run",
                 hint="filter by run_name, status, start_time, a param, tag or metric",
@@ -116,9 +107,15 @@ class Filter:
         return self.matches(RecordView(record))
 
     @property
+    def whole_text(self) -> str:
+        """All of it, as it parses back: for a backend that takes more than MLflow's grammar."""
+        return " AND ".join(map(str, self.conditions))
+
+    @property
     def mlflow_text(self) -> str:
         """A filter for MLflow's search_runs that selects every run that matches, maybe more. Or empty."""
-        pushed = [text for text in map(_pushed, self.conditions) if text is not None]
+        asked = (condition for condition in self.conditions if isinstance(condition, Condition))
+        pushed = [text for text in map(_pushed, asked) if text is not None]
         return " AND ".join(pushed[:MAX_PUSHED])
 
 
@@ -136,7 +133,8 @@ def _pushed(condition: Condition) -> str | None:
     entity, key, comparator, value = condition.entity, condition.key, condition.comparator, condition.value
     if not key.isprintable() or not frozenset("`\"'\\").isdisjoint(key):
         return None
-    if comparator == "IS NOT NULL":  # new in MLflow 3; LIKE '%' says the same to older servers
+    if comparator == "IS NOT NULL" and entity in ("param", "tag"):
+        # New in MLflow 3; LIKE '%' says the same to older servers.
         return str(Condition(entity, key, "LIKE", "%"))
     if entity == "attribute" and not _attribute_agrees(key, comparator, value):
         return None
@@ -170,88 +168,53 @@ def _attribute_agrees(key: str, comparator: str, value: Value) -> bool:
     return key == "run_name" or key in NUMERIC_ATTRIBUTES
 
 
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """What runs are ordered by. Those without the field, or with NaN, come last in either direction."""
+def narrowed(
+    filter: str | None,  # noqa: A002 - the word of the command line and of MLflow
+    *,
+    status: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+) -> Filter | None:
+    """A filter, narrowed to runs of a status (or several, with commas), started from `since` to `until`.
 
-    entity: Entity
-    field: str
-    descending: bool = False
-
-    def key(self, record: RunRecord) -> tuple[int, Any]:
-        """A key for `sorted`. Texts that are numbers go as numbers, before (descending: after) the others."""
-        number, text = self._value(record)
-        if number is not None and number == number:
-            return (1, -unclipped(number)) if self.descending else (0, unclipped(number))
-        if text is not None:
-            return (0, _Reversed(text)) if self.descending else (1, text)
-        return (2, 0)
-
-    def sorted(self, records: Iterable[RunRecord]) -> list[RunRecord]:
-        """The records in this order; equal ones stay as they came."""
-        return sorted(records, key=self.key)
-
-    def _value(self, record: RunRecord) -> tuple[float | None, str | None]:
-        """The field as a number or as text; at most one of them."""
-        if self.entity == "attribute" and self.field == "duration":
-            return record.duration_s, None
-        if self.entity == "attribute" and self.field == "experiment":
-            return None, record.experiment
-        view = RecordView(record)
-        if self.entity == "metric":
-            return view.metric(self.field), None
-        if self.entity == "attribute":
-            found = view.attribute(self.field)
-            return (None, found) if isinstance(found, str) else (found, None)
-        text = view.param(self.field) if self.entity == "param" else view.tag(self.field)
-        if text is None:
-            return None, None
-        try:
-            return parse_number(text), None
-        except UsageError:
-            return None, text
-
-
-@dataclass(frozen=True, slots=True)
-class _Reversed:
-    """A text that sorts the other way round."""
-
-    text: str
-
-    def __lt__(self, other: _Reversed) -> bool:
-        return other.text < self.text
-
-
-def parse_sort(text: str) -> Sort:
-    """`metrics.f1 desc`, `params.lr`, `start_time`, `name`, `duration`: ascending unless it says desc.
-
-    What follows the first dot is the name, quoted or not. Raises UsageError.
+    None when all runs are asked for. Raises UsageError.
     """
-    check_text(text, "sort key")
-    if len(text) > MAX_SORT:
-        raise UsageError(f"sort key {shown(text)} has {len(text)} characters; at most {MAX_SORT} are allowed")
-    words = text.rsplit(None, 1)
-    directed = len(words) == 2 and words[1].lower() in ("asc", "desc")
-    field = (words[0] if directed else text).strip()
-    descending = directed and words[1].lower() == "desc"
-    head, dot, name = field.partition(".")
-    if not dot:
-        return Sort("attribute", _sort_attribute(text, _unquoted(head)), descending)
-    entity = grammar.ENTITIES.get(head)
-    name = _unquoted(name)
-    if entity is None or not name:
-        hint = "metrics.f1, params.lr, tags.stage, start_time, name, duration"
-        raise UsageError(f"sort key {shown(text)} names no field", hint=hint)
-    return Sort(entity, _sort_attribute(text, name) if entity == "attribute" else name, descending)
+    found = parse(filter) if filter else None
+    more: list[Part] = []
+    if status is not None:
+        more.append(either(Condition("attribute", "status", "=", one) for one in _statuses(status)))
+    first = None if since is None else moment_ms(since, "since")
+    last = None if until is None else moment_ms(until, "until")
+    if first is not None and last is not None and first > last:
+        raise UsageError(f"since {shown(since)} is after until {shown(until)}", hint="--since 7d --until 1d")
+    if first is not None:
+        more.append(Condition("attribute", "start_time", ">=", float(first)))
+    if last is not None:
+        more.append(Condition("attribute", "start_time", "<=", float(last)))
+    if not more:
+        return found
+    return Filter(filter or "", (*more, *(found.conditions if found is not None else ())))
 
 
-def _unquoted(name: str) -> str:
-    return name[1:-1] if len(name) >= 2 and name[0] in "`\"'" and name[0] == name[-1] else name
+def _statuses(text: str) -> list[str]:
+    found = [word.strip().upper() for word in str(text).split(",")]
+    for word in found:
+        if word not in Status.__members__:
+            raise UsageError(f"status must be RUNNING, FINISHED, FAILED or KILLED, not {shown(text)}")
+    return found
 
 
-def _sort_attribute(text: str, name: str) -> str:
-    known = _SORT_ALIASES.get(name, name)
-    if known not in SORT_ATTRIBUTES:
-        hint = f"name, {', '.join(SORT_ATTRIBUTES)}; others are metrics.…, params.…, tags.…"
-        raise UsageError(f"sort key {shown(text)}: runs have no attribute {shown(name)}", hint=hint)
-    return known
+def moment_ms(moment: Moment, what: str) -> int:
+    """Milliseconds since 1970 of `2h` or `7d` before now, of ISO 8601 (UTC when it names no zone), or of a datetime.
+
+    Raises UsageError.
+    """
+    try:
+        if isinstance(moment, str) and moment[-1:] in set("smhdw"):
+            now = datetime.now(UTC)
+            return max(check_time(now) - round(parse_duration(moment, what) * 1000), 0)
+        return check_time(moment)
+    except UsageError as error:
+        rule = "neither a time nor a span before now"
+        hint = "2h, 7d, 2026-11-21, 2026-11-21T07:27:00Z"
+        raise UsageError(f"{what} {shown(moment)} is {rule}", hint=hint) from error

@@ -1,12 +1,16 @@
-"""The parser of MLflow's filter grammar: text to conditions, one scan, no backtracking.
+"""The parser of the filter grammar, of which MLflow's is a part: text to conditions, one scan, no backtracking.
 
-    filter     = [ condition { AND condition } ]
+    filter     = [ choice ]
+    choice     = all { OR all }
+    all        = term { AND term }
+    term       = NOT term | "(" choice ")" | condition
     condition  = field comparator [ value ]
     field      = [ kind "." ] name           kind: metrics, params, tags, attributes, or MLflow's other words
     name       = bare letters, digits, _ and . | `…` | "…"
     value      = number | '…' | "…" | "(" text { "," text } ")"
 
-There is no escape inside quotes: MLflow has none. Keywords are taken in any case.
+There is no escape inside quotes: MLflow has none. Keywords are taken in any case. Beyond MLflow are OR, NOT, the
+parentheses round conditions, and IS [NOT] NULL of metrics and times.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ from trk.query.conditions import (
     comparators,
     is_numeric,
 )
+from trk.query.logic import Both, Not, Part, both, either
 from trk.rules import parse_number, shown
+
+MAX_DEPTH = 50  # parentheses and NOTs inside one another
 
 ENTITIES: Mapping[str, Entity] = {
     **dict.fromkeys(("metric", "metrics"), "metric"),
@@ -104,30 +111,70 @@ class Scanner:
         return self.text[start + 1 : end]
 
 
-def conditions(text: str) -> tuple[Condition, ...]:
-    """The conditions that a text joins by AND; none when it is empty. Raises UsageError."""
+def conditions(text: str) -> tuple[Part, ...]:
+    """The parts that a text joins by AND at its outermost; none when it is empty. Raises UsageError."""
     scanner = Scanner(text)
     if scanner.at_end():
         return ()
-    found = [_condition(scanner)]
-    while not scanner.at_end():
-        _conjunction(scanner)
-        found.append(_condition(scanner))
-    return tuple(found)
+    found = _choice(scanner, 0)
+    if not scanner.at_end():
+        if scanner.peek() == ")":
+            scanner.fail("this ) closes nothing")
+        if scanner.peek() == ";":
+            scanner.fail("; is not in the grammar: this is a filter, not SQL")
+        scanner.fail("AND, OR or the end is expected")
+    return found.parts if isinstance(found, Both) else (found,)
 
 
-def _conjunction(scanner: Scanner) -> None:
-    """AND, and something after it."""
+def _choice(scanner: Scanner, depth: int) -> Part:
+    found = [_all(scanner, depth)]
+    while _joined(scanner, "OR"):
+        found.append(_all(scanner, depth))
+    return either(found)
+
+
+def _all(scanner: Scanner, depth: int) -> Part:
+    found = [_term(scanner, depth)]
+    while _joined(scanner, "AND"):
+        found.append(_term(scanner, depth))
+    return both(found)
+
+
+def _joined(scanner: Scanner, word: str) -> bool:
+    """Whether AND or OR stands here; it is passed, and something must follow it."""
+    scanner.skip_space()
+    if scanner.look(_WORD).upper() != word:
+        return False
     start = scanner.at
-    word = (scanner.take(_WORD) or scanner.peek()).upper()
-    if word == "OR":
-        scanner.fail("OR is not in MLflow's grammar", at=start, hint="ask once for each side")
-    if word == ";":
-        scanner.fail("; is not in the grammar: this is a filter, not SQL", at=start)
-    if word != "AND":
-        scanner.fail("AND or the end is expected", at=start)
+    scanner.take(_WORD)
+    if scanner.at_end() or scanner.peek() == ")":
+        scanner.fail(f"a condition is expected after {word}", at=start)
+    return True
+
+
+def _term(scanner: Scanner, depth: int) -> Part:
+    scanner.skip_space()
+    start = scanner.at
+    if scanner.peek() != "(" and scanner.look(_WORD).upper() != "NOT":
+        return _condition(scanner)
+    if depth == MAX_DEPTH:
+        scanner.fail(f"more than {MAX_DEPTH} parentheses and NOTs stand inside one another")
+    if scanner.peek() != "(":
+        scanner.take(_WORD)
+        if scanner.at_end() or scanner.peek() == ")":
+            scanner.fail("a condition is expected after NOT", at=start)
+        return Not(_term(scanner, depth + 1))
+    scanner.at += 1
+    scanner.skip_space()
+    if scanner.peek() == ")":
+        scanner.fail("a condition is expected in the parentheses")
+    found = _choice(scanner, depth + 1)
     if scanner.at_end():
-        scanner.fail("a condition is expected after AND", at=start)
+        scanner.fail("this ( is never closed", at=start)
+    if scanner.peek() != ")":
+        scanner.fail("AND, OR or ) is expected")
+    scanner.at += 1
+    return found
 
 
 def _condition(scanner: Scanner) -> Condition:
@@ -174,8 +221,6 @@ def _field(scanner: Scanner) -> tuple[Entity, str]:
 
 
 def _no_field(scanner: Scanner, start: int) -> NoReturn:
-    if scanner.peek() == "(":
-        scanner.fail("parentheses are not in MLflow's grammar", hint="join conditions with AND")
     scanner.fail("a field is expected", at=start, hint="metrics.f1 > 0.9 AND params.model = 'rf'")
 
 

@@ -226,12 +226,17 @@ class BackendSource:
 
     def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
         """The runs that match, newest first."""
-        text = (where.mlflow_text or None) if where is not None else None
+        text = self._pushed(where) if where is not None else None
         for record in self._backend.search(experiment, text):
             # The backend's own reading may be wider: MLflow counts a NaN as 0. And it may not have been told yet that
             # a run is deleted.
             if record.run_id not in self._deleted and (where is None or where.matches_record(record)):
                 yield self._with_deliveries(record)
+
+    def _pushed(self, where: Filter) -> str | None:
+        """What the backend may filter first."""
+        whole = getattr(self._backend, "takes_whole_filters", False)
+        return (where.whole_text if whole else where.mlflow_text) or None
 
     def _with_deliveries(self, record: RunRecord) -> RunRecord:
         if self._journal is None:
