@@ -100,7 +100,7 @@ def blocks(found: Summary) -> list[Block]:
     told: list[Block] = _head_of_one(found, found.runs[0]) if len(found.runs) == 1 else _head_of_several(found)
     told += _notes(found)
     told += _checks(found)
-    told += _metrics(found, found.runs[0]) if len(found.runs) == 1 else [_runs(found)]
+    told += _metrics(found, found.runs[0]) if len(found.runs) == 1 else [_runs(found), *_against(found)]
     told += _charts(found)
     if len(found.runs) == 1:
         run = found.runs[0]
@@ -208,11 +208,15 @@ def _metrics(found: Summary, run: RunRecord) -> list[Block]:
     if base is not None:
         head += [["baseline"], ["change"]]
     rows = [_metric(found, key, run, base) for key in keys[: found.most_rows]]
-    against: list[Block] = []
-    if base is not None:
-        against = [Paragraph(["Changes are against the baseline ", Name(base.name), " · run ", Name(base.run_id)])]
     right = frozenset(range(1, 5))
-    return [Table("Metrics", head, rows, right, _left_out(len(keys), len(rows), "metric")), *against]
+    return [Table("Metrics", head, rows, right, _left_out(len(keys), len(rows), "metric")), *_against(found)]
+
+
+def _against(found: Summary) -> list[Block]:
+    base = found.baseline
+    if base is None:
+        return []
+    return [Paragraph(["Changes are against the baseline ", Name(base.name), " · run ", Name(base.run_id)])]
 
 
 def _metric(found: Summary, key: str, run: RunRecord, base: RunRecord | None) -> list[Line]:
