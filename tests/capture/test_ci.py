@@ -90,7 +90,6 @@ def test_whatever_the_variables_hold_only_known_tags_come_of_it(environ: dict[st
 def test_a_run_is_tagged_in_a_ci_job_unless_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GITHUB.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("TRK_CAPTURE_CI")
     with trk.start("a", tags={"ci.branch": "what I say"}) as run:
         tags = dict(run.record.tags)
     assert (tags["ci.pipeline"], tags["ci.branch"], tags["ci.pull_request"]) == ("8012", "what I say", "12")

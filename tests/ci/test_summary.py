@@ -210,3 +210,18 @@ def test_numbers_are_written_as_mermaid_reads_them(values: tuple[float, float]) 
     assert all(NUMBER.fullmatch(number) for number in numbers)
     assert float(low) < float(high)
     assert all(float(low) <= float(number) <= float(high) for number in numbers)
+
+
+def test_gitlab_draws_a_chart_by_itself_only_up_to_two_thousand_characters() -> None:
+    ids = []
+    for number in range(10):
+        with trk.start(f"run {number}", experiment="wide") as run:
+            for step in range(60):
+                run.log_metric("f1", 1 / (step + 3 + number), step=step)
+        ids.append(run.id)
+    for runs in (ids, ids[:1], ids[:3]):
+        found = trk.summary(runs)
+        charts = re.findall(r"```mermaid\n(.*?)```", found.gitlab, re.DOTALL)
+        assert len(charts) == 1
+        assert len(charts[0]) < 2_000
+    assert "2 more runs not drawn" not in trk.summary(ids[:8]).markdown
