@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from trk.delivery import Progress
 from trk_cli import output
@@ -27,6 +27,24 @@ def bar(quiet: bool, doing: str = "delivering", what: str = "rows") -> Iterator[
 
         def report(settled: int, goal: int) -> None:
             shown.update(task, completed=settled, total=goal)
+
+        yield report
+
+
+@contextmanager
+def late_bar(quiet: bool, doing: str, what: str) -> Iterator[Progress | None]:
+    """As `bar`, for what mostly takes no time: it is shown from the first report on."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with ExitStack() as stack:
+        reports: list[Progress] = []
+
+        def report(settled: int, goal: int) -> None:
+            if not reports:
+                shown = stack.enter_context(bar(quiet, doing, what))
+                reports.append(shown or (lambda settled, goal: None))
+            reports[0](settled, goal)
 
         yield report
 

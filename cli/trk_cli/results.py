@@ -23,15 +23,15 @@ class Seconds(float):
 class Column:
     """A column of a listing. What has `keep` stays whole on the narrowest terminal: run ids, the value asked for.
 
-    What is `whole` is never folded, but may be left out. `above` stands above the title in a table.
-    Of all others, where there is no room, those of the largest `rank` go first, and of these the rightmost.
+    What is `whole` is never folded, but may be left out. Of all others, where there is no room, those of the largest
+    `rank` go first, and of these the rightmost. `above` stands above the title in a table.
     """
 
     title: str
     keep: bool = False
     whole: bool = False
-    above: str = ""
     rank: int = 0
+    above: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.live import live_delivery
+from benchmarks.questions import best_beside_order_by, best_of_others, ls_beside_mlflow
 from benchmarks.tools import MLFLOW, PYTHON, TRK, Result, environment, in_turn, output, peak_mb, project, seconds
 from servers.mlflow_server import MlflowServer
 
@@ -413,4 +414,7 @@ ALL: dict[str, Figure] = {
     "seen": seen_on_wandb,
     "shells": parallel_shells,
     "size": core_size,
+    "best": best_beside_order_by,
+    "others": best_of_others,
+    "ls": ls_beside_mlflow,
 }

@@ -54,6 +54,7 @@ FLOORS = {
     "trk.deleting": 4,
     "trk.leaving": 4,
     "trk.checkup": 4,
+    "trk.query.warm": 3,  # it speaks with the daemon
     "trk.query.sources": 5,  # reading a source delivers to it first, and asks which run is the active one:
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from trk import config
 from trk.errors import UsageError
-from trk.journal import freeing
+from trk.journal import freeing, remembered
 from trk.records import Freed
 from trk.rules import parse_duration, shown
 from trk.tracker import find_journal
@@ -32,6 +32,8 @@ def gc(*, older_than: str | float | timedelta | None = None, dry_run: bool = Fal
     if found is None:
         return Freed(dry_run=dry_run)
     now = time.time()
+    if not dry_run:
+        remembered.forget(found[0], int((now - limit_s) * 1000))
     limits = freeing.Limits(int((now - limit_s) * 1000), now - freeing.GRACE_S)
     return freeing.free(found[1], limits, dry_run=dry_run)
 

@@ -103,8 +103,9 @@ class LoggedTable:
 class MetricStats:
     """A metric's whole history in a few numbers: how many points, the last, the lowest and highest finite values.
 
-    `last` is that of the largest (step, time, value) and may be NaN or infinite. `low` and `high` with their steps are
-    None when no value is finite. `mode` is the direction that was defined for it in the experiment.
+    `last` is that of the largest (step, time, value) and may be NaN or infinite; `last_ms` is its time, milliseconds
+    since 1970. `low` and `high` with their steps are None when no value is finite. `mode` is the direction that was
+    defined for it in the experiment.
     """
 
     count: int
@@ -115,6 +116,7 @@ class MetricStats:
     high: float | None = None
     high_step: int | None = None
     mode: str | None = None
+    last_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ class Row:
     A TABLE has its name as `key`, and, when it is handed to a backend, `table`. HTML, TEXT, DICT, IMAGE, FIGURE have
     their name as `key` and one of `files`; an image of a series has `step`. A FILE has its path as `key`. An ARTIFACT
     has a name as `key`, `files`, a `type` and a `version` from 0. A STATUS that ends a run has all `files` and the
-    `stats` of all metrics that the run then has when it is handed to a backend. DELETE and RESTORE say nothing more.
+    `stats` of all metrics that the run then has when it is handed to a backend; it is `final` when those are of exactly
+    the points that the backend was given: none was rejected, none comes after. DELETE and RESTORE say nothing more.
     `line` is its place among the rows of the run that make a line of a history, from 0, for backends that number them.
     """
 
@@ -145,6 +148,7 @@ class Row:
     type: str | None = None
     version: int | None = None
     stats: Mapping[str, MetricStats] = field(default_factory=dict)
+    final: bool = False
     line: int | None = None
 
     @property

@@ -15,7 +15,7 @@ from trk.query import ask as library
 from trk.query import sources
 from trk.query.sources import Source
 from trk.records import ArtifactRecord, BestRun, Ranking, RunRecord
-from trk_cli import output
+from trk_cli import output, progress
 from trk_cli.commands import options
 from trk_cli.commands.listing import cell
 from trk_cli.render import sparkline
@@ -50,13 +50,15 @@ def best(
     if metric is None:
         raise UsageError("best needs a metric", hint="trk best --metric f1")
     wanted = options.count(n, "-n")
-    ranking = library.best(
-        metric,
-        mode=mode,  # type: ignore[arg-type]  # the library checks what a user typed
-        agg=agg,  # type: ignore[arg-type]
-        n=1 if wanted is None else wanted,
-        experiment=experiment, filter=filter, source=source, timeout=options.seconds(timeout), warn=output.warn,
-    )  # fmt: skip
+    with progress.late_bar(quiet, "reading", "histories") as report:
+        ranking = library.best(
+            metric,
+            mode=mode,  # type: ignore[arg-type]  # the library checks what a user typed
+            agg=agg,  # type: ignore[arg-type]
+            n=1 if wanted is None else wanted,
+            experiment=experiment, filter=filter, source=source, timeout=options.seconds(timeout), warn=output.warn,
+            progress=report,
+        )  # fmt: skip
     output.show(_ranking_result(ranking, metric, many=wanted is not None), shape)
     _tell_left_out(ranking, metric, quiet or field is not None)
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from trk.backends import _mlflow_stats as stats
 from trk.backends._mlflow_content import IMAGES_TAG, TABLES_TAG
-from trk.backends._mlflow_store import Store
+from trk.backends._mlflow_store import Store, file_mark
 from trk.backends._mlflow_write import MODE_TAG
 from trk.errors import BackendError, BackendRefused, BackendRunGone, SourceUnavailable, UsageError
-from trk.records import MetricPoint, RunRecord, Status, from_ms
+from trk.records import MetricPoint, MetricStats, RunRecord, Status, from_ms
 from trk.rules import HUGE, place
 
 RUN_TAG = "trk.run_id"
@@ -20,6 +21,7 @@ PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 HANDLE = "mlflow:"
 RUNS_PER_PAGE = 500
+MOST_KEPT = 20_000  # runs of a search that are remembered as long as a database file stays as it is
 EXPERIMENTS_PER_PAGE = 1000
 EXPERIMENTS_PER_QUERY = 500  # databases limit how many values one query may name; SQLite once took 999
 
@@ -63,6 +65,28 @@ def as_source() -> Iterator[None]:
         raise SourceUnavailable(error.message, hint="--source local") from None
 
 
+class _Facts:
+    """What MLflow tells of a run beside what a record says, and what follows from it."""
+
+    __slots__ = ("_stats", "end_ms", "ended", "lasts", "texts")
+
+    def __init__(self, run: Any, ended: bool) -> None:
+        self.ended = ended
+        self.end_ms = run.info.end_time
+        self.texts = {key: text for key, text in run.data.tags.items() if key.startswith(stats.TAG)}
+        # With their steps, which `data.metrics` leaves out.
+        points = getattr(run.data, "_metric_objs", None) or ()
+        self.lasts = {point.key: (point.step, point.timestamp, _value(point.value)) for point in points}
+        self._stats: Mapping[str, MetricStats] | None = None
+
+    @property
+    def stats(self) -> Mapping[str, MetricStats]:
+        """What delivery left, of a run that has ended."""
+        if self._stats is None:
+            self._stats = stats.told(self.texts, self.end_ms, self.lasts) if self.ended and self.texts else {}
+        return self._stats
+
+
 class Reader:
     """Asks one MLflow store. What it learns of experiments and parents it keeps: neither is renamed often."""
 
@@ -71,9 +95,26 @@ class Reader:
         self._experiments: dict[str, str] = {}
         self._trk_ids: dict[str, str] = {}
         self._remote_ids: dict[str, str] = {}
+        self._facts: dict[str, _Facts] = {}
+        self._kept: tuple[Any, list[RunRecord]] | None = None  # the latest search of a database file, and what it found
 
     def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
         """See `SearchableBackend.search`."""
+        mark = file_mark(self._store.uri)
+        asked_for = None if mark is None else (mark, experiment, filter_string)
+        if self._kept is not None and self._kept[0] == asked_for:
+            yield from self._kept[1]
+            return
+        self._kept = None
+        found: list[RunRecord] = []
+        for record in self._searched(experiment, filter_string):
+            if asked_for is not None and len(found) <= MOST_KEPT:
+                found.append(record)
+            yield record
+        if asked_for is not None and len(found) <= MOST_KEPT and file_mark(self._store.uri) == mark:
+            self._kept = asked_for, found
+
+    def _searched(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
         ids = self._all_experiments() if experiment is None else self._experiment_named(experiment)
         queries = [
             self._runs(ids[start : start + EXPERIMENTS_PER_QUERY], filter_string)
@@ -105,12 +146,23 @@ class Reader:
                 from mlflow.store.tracking import GET_METRIC_HISTORY_MAX_RESULTS as PER_PAGE
 
                 page = mlflow.get_metric_history(remote_id, metric, max_results=PER_PAGE, page_token=token)
-            points += [
-                MetricPoint(run.run_id, metric, point.step, point.timestamp, _value(point.value)) for point in page
-            ]
+            points += [point_of(run, metric, point.step, point.timestamp, point.value) for point in page]
             token = page.token
             if not token:
-                return sorted(points, key=_place)
+                return sorted(points, key=sort_place)
+
+    def told(self, run: RunRecord, metric: str) -> MetricStats | None:
+        """See `ScoringBackend.told`."""
+        facts = self._facts.get(run.run_id)
+        return None if facts is None else facts.stats.get(metric)
+
+    def mark(self, run: RunRecord, metric: str) -> str | None:
+        """See `ScoringBackend.mark`."""
+        facts = self._facts.get(run.run_id)
+        if facts is None or not facts.ended or metric not in facts.lasts:
+            return None
+        step, time_ms, value = facts.lasts[metric]
+        return f"{self._remote_ids[run.run_id]} {facts.end_ms} {step} {time_ms} {value!r}"
 
     def modes(self, experiment: str) -> Mapping[str, str]:
         """See `SearchableBackend.modes`."""
@@ -200,6 +252,7 @@ class Reader:
         self._remote_ids[run_id] = info.run_id
         status = _STATUS.get(info.status) or Status(info.status)
         ended = status is not Status.RUNNING and info.end_time  # a reopened run keeps its old end time there
+        self._facts[run_id] = _Facts(run, bool(ended))
         return RunRecord(
             run_id=run_id,
             name=info.run_name or "",
@@ -229,5 +282,11 @@ def _value(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= HUGE else value
 
 
-def _place(point: MetricPoint) -> tuple[int, int, float]:
+def point_of(run: RunRecord, metric: str, step: int, time_ms: int, value: float) -> MetricPoint:
+    """A point as MLflow has it."""
+    return MetricPoint(run.run_id, metric, step, time_ms, _value(value))
+
+
+def sort_place(point: MetricPoint) -> tuple[int, int, float]:
+    """What points of a metric are sorted by."""
     return point.step, point.time_ms, place(point.value)

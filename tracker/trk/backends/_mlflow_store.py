@@ -189,7 +189,7 @@ def _one_try() -> Any:
     class OneTryStore(RestStore):  # type: ignore[misc]  # MLflow is not typed
         def __init__(self, uri: str) -> None:
             super().__init__(functools.partial(get_default_host_creds, uri))
-            self._host = uri
+            self.host = uri
             self._uri = without_userinfo(uri)
 
         def _call_endpoint(
@@ -203,7 +203,7 @@ def _one_try() -> Any:
             path, method = self._METHOD_TO_INFO[api]
             path = endpoint or path
             body = {"params" if method == "GET" else "json": json.loads(json_body) if json_body else None}
-            answer = requested(self._uri, self._host, path, method, _timeout(len(json_body or "")), **body)
+            answer = requested(self._uri, self.host, path, method, _timeout(len(json_body or "")), **body)
             parsed = response_proto or api.Response()
             empty = not answer.content.strip()  # MLflow's client takes that for an answer; MLflow's server sends {}
             parse_dict(js_dict=json.loads(verify_rest_response(answer, path).text), message=parsed)
@@ -269,6 +269,25 @@ def _identity(uri: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if found is not None else None
+
+
+def file_mark(uri: str) -> tuple[int, ...] | None:
+    """What is another one after anybody has written to an SQLite file; None where that can't be told.
+
+    SQLite counts the changes in bytes 24 to 27, unless there is a write-ahead log (18 and 19 are then 2).
+    """
+    file = _sqlite_file(uri) if uri.startswith("sqlite") else None
+    if file is None:
+        return None
+    try:
+        found = file.stat()
+        with file.open("rb") as opened:
+            head = opened.read(28)
+    except OSError:
+        return None
+    if len(head) < 28 or head[18:20] != b"\x01\x01":
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, int.from_bytes(head[24:28], "big")
 
 
 def _reach(uri: str) -> None:

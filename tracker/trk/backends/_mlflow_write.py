@@ -12,6 +12,7 @@ from typing import Any
 
 from trk.backends import _mlflow_beside as beside
 from trk.backends import _mlflow_content as content
+from trk.backends import _mlflow_stats as stats
 from trk.backends._mlflow_files import put_text
 from trk.backends._mlflow_store import Store
 from trk.errors import BackendRefused, BackendRunGone
@@ -197,6 +198,11 @@ def _set_status(store: Store, run: RemoteRun, row: Row) -> None:
     status = Status(row.text or "")
     if row.files:
         content.send_manifest(store, run, row)
+    if row.final and not run.external:
+        tell = stats.tags(row.stats, row.time_ms)
+        for request in _requests((), {}, tell):
+            with store.calling() as mlflow:
+                mlflow.log_batch(run.remote_id, *request)
     with store.calling() as mlflow:
         from mlflow.entities import RunStatus
 

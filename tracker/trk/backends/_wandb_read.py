@@ -6,7 +6,9 @@ its summary (`_wandb_texts`). Of other runs the steps are W&B's `_step`, and a n
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +90,15 @@ class Reader:
                     lines |= self.lines(met, [metric, "_timestamp", name])
         points = [point for line in lines.values() if (point := _point(run.run_id, metric, line, axis)) is not None]
         return sorted(points, key=lambda point: (point.step, point.time_ms, place(point.value)))
+
+    def mark(self, run: RunRecord, metric: str) -> str | None:
+        """See `ScoringBackend.mark`."""
+        met = self._met.get(run.run_id)
+        said = met._attrs.get("historyKeys") if met is not None else None
+        if met is None or run.status is Status.RUNNING or not isinstance(said, Mapping) or metric not in logged(met):
+            return None
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return f"{path_of(met)} {run.end_time} {digest}"
 
     # -- runs, as the SDK has them ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from trk.records import ArtifactRecord, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+from trk.records import ArtifactRecord, MetricPoint, MetricStats, RemoteRun, Row, RunRecord, RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,28 @@ class SearchableBackend(Protocol):
 
     def modes(self, experiment: str) -> Mapping[str, str]:
         """The directions (`max`, `min`) that were defined for metrics of an experiment."""
+        ...
+
+
+@runtime_checkable
+class ScoringBackend(Protocol):
+    """A backend that tells of histories without each being read by itself.
+
+    `run` is of the latest search that gave this run. All but `told` and `mark` raise SourceUnavailable.
+    """
+
+    name: str
+
+    def told(self, run: RunRecord, metric: str) -> MetricStats | None:
+        """The history in numbers, as trk left them when it had delivered all of it; None: it has to be read."""
+        ...
+
+    def mark(self, run: RunRecord, metric: str) -> str | None:
+        """A text that is another one when the history may have changed; None for a run that has not ended."""
+        ...
+
+    def histories(self, runs: Sequence[RunRecord], metric: str) -> Iterator[tuple[RunRecord, list[MetricPoint]]]:
+        """The `history` of each of these, in any order, each as soon as it is there."""
         ...
 
 

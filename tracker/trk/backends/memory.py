@@ -28,6 +28,7 @@ from trk.records import (
     Status,
     from_ms,
 )
+from trk.rules import place
 from trk.tabular import as_json
 
 Point = tuple[str, int, int, float]  # metric, step, milliseconds, value
@@ -261,7 +262,6 @@ def _same(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _place(point: Point) -> tuple[int, int, bool, float]:
-    """By (step, time, value), NaN below every number."""
-    is_number = point[3] == point[3]
-    return point[1], point[2], is_number, point[3] if is_number else 0.0
+def _place(point: Point) -> tuple[int, int, float]:
+    """By (step, time, value), as every source has it."""
+    return point[1], point[2], place(point[3])

@@ -15,11 +15,12 @@ from trk.backends import _mlflow_read as read
 from trk.backends import _mlflow_verify as back
 from trk.backends import _mlflow_write as write
 from trk.backends._mlflow_artifacts import Artifacts
+from trk.backends._mlflow_histories import Histories
 from trk.backends._mlflow_store import Store, is_database, is_server
 from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
 from trk.errors import BackendError, BackendNeedsUser, BackendRefused, BackendRunGone, NotFound, SourceUnavailable
-from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+from trk.records import ArtifactRecord, Kind, MetricPoint, MetricStats, RemoteRun, Row, RunRecord, RunSpec
 
 KIND_TAG, TRAINING = "mlflow.experimentKind", "custom_model_development"
 SAME_RUN = 100  # more runs of one trk run id than this nobody has
@@ -46,6 +47,7 @@ class MlflowBackend:
     def __init__(self, target: Mapping[str, Any]) -> None:
         self._store = Store(target)
         self._reader = read.Reader(self._store)
+        self._histories = Histories(self._store, self._reader)
         self._artifacts = Artifacts(self._store, self._reader)
         self._unsure: set[str] = set()  # runs whose making was not answered: a request may still be on its way
 
@@ -93,6 +95,18 @@ class MlflowBackend:
     def modes(self, experiment: str) -> Mapping[str, str]:
         """The directions that were defined for the metrics of an experiment."""
         return self._reader.modes(experiment)
+
+    def told(self, run: RunRecord, metric: str) -> MetricStats | None:
+        """What delivery left when the run ended, unless somebody else has gone on with it."""
+        return self._reader.told(run, metric)
+
+    def mark(self, run: RunRecord, metric: str) -> str | None:
+        """The run's end, and the last point of the metric."""
+        return self._reader.mark(run, metric)
+
+    def histories(self, runs: Sequence[RunRecord], metric: str) -> Iterator[tuple[RunRecord, list[MetricPoint]]]:
+        """The histories of many runs, of several in one request."""
+        return self._histories.read(runs, metric)
 
     def artifacts(self, run: RunRecord) -> list[ArtifactRecord]:
         """What lies at each path of a run, but what trk itself puts beside it."""

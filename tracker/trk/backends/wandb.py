@@ -25,8 +25,9 @@ from trk.backends._wandb_server import Server, State
 from trk.backends._wandb_texts import LONG_TAG, SUMMARIES, number, summary_text
 from trk.backends.base import Held, Limits, Trace
 from trk.backends.foreign import ForeignRun
+from trk.backends.histories import in_threads
 from trk.errors import BackendLost, BackendNeedsUser, BackendRefused, BackendRunGone, BackendUnavailable
-from trk.records import ArtifactRecord, Kind, MetricPoint, RemoteRun, Row, RunRecord, RunSpec
+from trk.records import ArtifactRecord, Kind, MetricPoint, MetricStats, RemoteRun, Row, RunRecord, RunSpec
 
 STALLED_S = 60.0  # a server that answers, and shows nothing more of what was handed over for so long, has lost it;
 UPLOAD_S = 1800.0  # and of files, if they were not there after so long
@@ -160,6 +161,18 @@ class WandbBackend:
     def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
         """All points of a metric, by (step, time, value)."""
         return self._reader.history(run, metric)
+
+    def told(self, run: RunRecord, metric: str) -> MetricStats | None:
+        """Nothing: the summary has the best value, and not its step."""
+        return None
+
+    def mark(self, run: RunRecord, metric: str) -> str | None:
+        """When W&B last heard of the run, and what it says of the names in its history."""
+        return self._reader.mark(run, metric)
+
+    def histories(self, runs: Sequence[RunRecord], metric: str) -> Iterator[tuple[RunRecord, list[MetricPoint]]]:
+        """The histories of many runs, several at once."""
+        return in_threads(self.history, runs, metric)
 
     def modes(self, experiment: str) -> Mapping[str, str]:
         """None: W&B keeps no directions."""

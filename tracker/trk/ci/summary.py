@@ -17,7 +17,7 @@ from trk.query import baselines, check, compare, filters, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, check_count, name_of, source_of, warn_python
 from trk.query.baselines import Baseline
 from trk.query.reports import CheckReport
-from trk.query.scores import score
+from trk.query.scores import place, stats
 from trk.query.sources import Source, Warn
 from trk.query.terms import Expression
 from trk.records import ArtifactRecord, Comparison, MetricPoint, RunRecord, Status
@@ -222,8 +222,8 @@ def _best(
             mode, points = comparison.metrics[key].mode, histories.get((run.run_id, key))
             if mode is None or not points:
                 continue
-            scored = score(run, key, list(points))
-            best = scored.high if mode == "max" else scored.low
+            known = stats(points)
+            best = place(known.high, known.high_step) if mode == "max" else place(known.low, known.low_step)
             if best is not None:
                 found[run.run_id, key] = best
     return found

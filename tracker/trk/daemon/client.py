@@ -26,6 +26,7 @@ ANSWER_S = 2.0  # a daemon that does not answer in this time is as good as none
 CONNECT_S = 0.5  # one that has just been started opens its socket in this time
 AGAIN_S = 1.0  # a daemon that was killed is started again after this time
 AT_ONCE_S = 0.05  # how long a log command waits for it
+STARTING_S = 3.0  # a question waits so long for one to start: it imports what the question would have to
 LEAVING_S = 30.0  # a daemon that was asked to leave has left after this time
 _POLL_S = 0.02
 _ASK_S = 0.2
@@ -55,6 +56,27 @@ class Connection:
             return self._read()
         except (OSError, ValueError) as error:
             raise DaemonError(f"the daemon does not answer: {error}", hint="trk daemon status") from None
+
+    def told(self, timeout: float, **said: Any) -> Iterator[dict[str, Any]]:
+        """What it says to this, message by message until the last, which has `end`. Raises DaemonError."""
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(json.dumps(said).encode() + b"\n")
+            while True:
+                message = self._read(-1)
+                yield message
+                if "end" in message:
+                    return
+        except (OSError, ValueError) as error:
+            raise DaemonError(f"the daemon does not answer: {error}", hint="trk daemon status") from None
+
+    def answers(self, source: str, target: str) -> bool:
+        """Whether it answers questions to a source, from now on: it does when both have the same credentials."""
+        if self.hello.get("trk") != trk.__version__:
+            return False
+        nonce = bytes.fromhex(str(self.hello["nonce"]))
+        said = credentials.proof(settings.environment(), nonce)
+        return bool(self.ask("query", source=source, target=target, proof=said).get("same"))
 
     def serves(self, run_id: str, whole: bool = False) -> bool:
         """Whether it will deliver this run: it does when both have the same credentials.
@@ -89,8 +111,8 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self) -> dict[str, Any]:
-        line = self._lines.readline(_LINE)
+    def _read(self, most: int = _LINE) -> dict[str, Any]:
+        line = self._lines.readline(most)
         if not line.endswith("\n"):
             raise ValueError("it hung up")
         found = json.loads(line)
@@ -219,6 +241,28 @@ def _reap(child: int) -> None:
             os.waitpid(child, 0)
 
     Thread(target=wait, name="trk-reaper", daemon=True).start()
+
+
+def for_questions(folder: str, source: str, target: str) -> Connection | None:
+    """A connection with the daemon that answers questions to a source; it is started if there is none.
+
+    None when there is to be none, or it has other credentials, is of another version, or does not answer.
+    """
+    if not is_wanted():
+        return None
+    try:
+        found = place.look(folder)
+        if found is None or not found[0]:
+            place.socket_path(folder)  # where none can be, none is started
+            start(folder, STARTING_S)
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(_reached(folder))
+            if connection.answers(source, target):
+                stack.pop_all()
+                return connection
+    except (DaemonError, KeyError, ValueError):
+        pass
+    return None
 
 
 def status(folder: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trk
 from trk import leftovers, session, settings
@@ -18,6 +18,9 @@ from trk.errors import DaemonError
 from trk.journal import lifecycle
 from trk.journal.cursors import Pending
 from trk.journal.db import Journal
+
+if TYPE_CHECKING:
+    from trk.query.answers import Answers
 
 IDLE_S = 600.0  # after the last open run ended, unless TRK_DAEMON_IDLE says otherwise
 ABANDONED_S = 6 * 3600.0  # a run of which nothing was heard for so long keeps no daemon
@@ -50,6 +53,7 @@ class Daemon:
         self._served: set[str] = set()  # runs whose programs proved to have this process's credentials
         self._declined: set[str] = set()  # runs whose programs have others
         self._telling = threading.Lock()
+        self._answers: Answers | None = None  # until somebody asks
         self._environ = dict(settings.environment())  # SDKs add to it
         self._keyless = not credentials.held(self._environ)
         self._home: list[tuple[int, int]] = []
@@ -101,9 +105,10 @@ class Daemon:
         while not self.leaving.is_set() and self._is_at_home():
             quiet_s = self.loop.turn()
             now = time.monotonic()
-            if self._is_busy(quiet_s):
+            answers = self._answers
+            if self._is_busy(quiet_s) or (answers is not None and answers.is_asked):
                 busy_at = now
-            elif now - max(busy_at, self.loop.moved_at) >= self._idle_s:
+            elif now - max(busy_at, self.loop.moved_at, answers.asked_at if answers else 0.0) >= self._idle_s:
                 return
             self.loop.rest()
 
@@ -154,6 +159,16 @@ class Daemon:
             return None
         self._serve(run_id)
         return self.loop.ask(run_id, whole)
+
+    def answers_to(self, nonce: bytes, proof: str) -> Answers | None:
+        """Who answers questions of a program that proves to have the same credentials; else None."""
+        if not credentials.same(self._environ, nonce, proof):
+            return None
+        from trk.query.answers import Answers
+
+        with self._telling:
+            self._answers = self._answers or Answers(self.journal)
+            return self._answers
 
     def status(self) -> dict[str, Any]:
         """What it says of itself."""

@@ -10,10 +10,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trk
 from trk.delivery.loop import Loop
+
+if TYPE_CHECKING:
+    from trk.query.answers import Answers
 
 LINE = 1 << 16  # bytes of a message
 
@@ -30,6 +33,10 @@ class Host(Protocol):
 
     def status(self) -> dict[str, Any]:
         """What it says of itself."""
+        ...
+
+    def answers_to(self, nonce: bytes, proof: str) -> Answers | None:
+        """Who answers questions of a program that proves to have the same credentials; else None."""
         ...
 
     def leave(self) -> None:
@@ -82,6 +89,9 @@ def _talk(host: Host, client: socket.socket) -> None:
             if what == "yield":
                 _yield(host, client, lines)
                 return
+            if what == "query":
+                _answer(host, client, lines, asked, nonce)
+                return
             answer = _ANSWERS.get(what)
             _say(client, {"error": "this daemon does not know that"} if answer is None else answer(host, asked, nonce))
 
@@ -107,6 +117,19 @@ def _yield(host: Host, client: socket.socket, lines: Any) -> None:
         _say(client, {"ok": True})
         client.settimeout(None)
         lines.read(1)
+
+
+def _answer(host: Host, client: socket.socket, lines: Any, asked: dict[str, Any], nonce: bytes) -> None:
+    """Answer questions to a source until the client has left."""
+    answers = host.answers_to(nonce, str(asked.get("proof")))
+    if answers is not None:
+        with answers.conversation(str(asked["source"]), str(asked["target"])) as answer:
+            _say(client, {"same": answer is not None})
+            while answer is not None and (line := lines.readline(LINE)):
+                for message in answer(json.loads(line)):
+                    _say(client, message)
+        return
+    _say(client, {"same": False})
 
 
 _ANSWERS: dict[object, Callable[[Host, dict[str, Any], bytes], dict[str, Any]]] = {

@@ -85,14 +85,21 @@ class Contents:
             elif row.kind in FILES:
                 self._files(row, ready, rejected)
             elif _is_end(row):
-                there = files.newest(self._journal, self._run, row.n, self._backend, self._rejected)
-                ready.append(replace(row, files=there, stats=read.stats(self._journal, self._run)))
+                ready.append(self._ended(row))
             elif row.kind is Kind.DEFINE:
                 ready.append(self._defined(row))
             else:
                 ready.append(row)
         self._rejected.update(entry.n for entry in rejected)
         return ready, rejected
+
+    def _ended(self, row: Row) -> Row:
+        """The end of a run, with what the run then has."""
+        there = files.newest(self._journal, self._run, row.n, self._backend, self._rejected)
+        stats = read.stats(self._journal, self._run)
+        # Asked after the numbers were read: what came in between comes after this row.
+        final = read.has_all_points(self._journal, self._run, row.n, self._backend)
+        return replace(row, files=there, stats=stats, final=final)
 
     def refused(self, row: Row, reason: str) -> list[Rejection]:
         """A row that the backend will not have, and, of a table, all the rows that were handed over with it."""

@@ -116,7 +116,7 @@ def lines(journal: Journal, run: int, n: int) -> int:
 def stats(journal: Journal, run: int) -> dict[str, MetricStats]:
     """The history of each metric of a run in a few numbers, by name."""
     found = journal.read(
-        "SELECT m.key, count, last, last_step, low, low_step, high, high_step, mode FROM metrics m "
+        "SELECT m.key, count, last, last_step, low, low_step, high, high_step, mode, last_time FROM metrics m "
         "JOIN runs USING (run) LEFT JOIN definitions d ON d.experiment = runs.experiment AND d.key = m.key "
         "WHERE run = ? ORDER BY m.key",
         (run,),
@@ -124,10 +124,26 @@ def stats(journal: Journal, run: int) -> dict[str, MetricStats]:
     return {key: MetricStats(count, to_float(last), *rest) for key, count, last, *rest in found}
 
 
+def has_all_points(journal: Journal, run: int, n: int, backend: str) -> bool:
+    """Whether no row up to `n` that has points was rejected or skipped by a backend, and no row after it has any."""
+    found = journal.read(
+        "SELECT EXISTS (SELECT 1 FROM rows WHERE run = ?1 AND n > ?2 AND step IS NOT NULL) OR EXISTS "
+        "(SELECT 1 FROM rejections WHERE run = ?1 AND backend = ?3 AND n <= ?2 AND kind IN ('metric', 'summary'))",
+        (run, n, backend),
+    )
+    return not found[0][0]
+
+
 def run_key(journal: Journal, run_id: str) -> int | None:
     """The run's key in the journal, or None."""
     found = journal.read("SELECT run FROM runs WHERE run_id = ?", (run_id,))
     return found[0][0] if found else None
+
+
+def keys_of(journal: Journal, run_ids: Sequence[str]) -> dict[str, int]:
+    """The keys of those of these runs, at most RUNS_PAGE, that are in the journal."""
+    marks = ", ".join("?" * len(run_ids))
+    return dict(journal.read(f"SELECT run_id, run FROM runs WHERE run_id IN ({marks})", run_ids))  # noqa: S608
 
 
 def run_id(journal: Journal, run: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from trk import session
+from trk.backends.histories import THREADS
 from trk.errors import NotFound, UsageError
 from trk.journal import read
 from trk.media.table_cells import count
@@ -123,7 +124,7 @@ def histories(found: Source, records: Sequence[RunRecord], names: Sequence[str],
     deadline = time.monotonic() + wanted.timeout
 
     def all_points() -> list[list[MetricPoint]]:
-        with ThreadPoolExecutor(sources.HISTORY_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             return list(pool.map(lambda pair: found.history(*pair), asked))
 
     points = sources.within(found, deadline, all_points)

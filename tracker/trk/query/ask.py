@@ -11,6 +11,7 @@ from typing import get_args
 from trk import config, rules, session
 from trk.errors import NotFound, UsageError
 from trk.query import filters, sources
+from trk.query.backed import Progress
 from trk.query.sources import Score, Source, Warn
 from trk.records import Aggregate, Best, BestRun, Mode, Ranking, RunRecord
 from trk.run import Run
@@ -79,13 +80,15 @@ def best(
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
     warn: Warn = warn_python,
+    progress: Progress | None = None,
 ) -> Ranking:
     """The `n` best runs by a metric, best first.
 
     `mode` says whether larger ("max") or smaller ("min") is better; left out it is as defined for the experiment,
     else as the metric's name says. `agg` is the value of a run that counts: "best" (by mode, over the whole
     history), "last", "min" or "max". NaN and infinities never count, ties go to the earlier run. `filter` is in
-    MLflow's grammar.
+    MLflow's grammar. `progress` is told how many histories have been read, and of how many, where a source has to be
+    asked for them.
 
     Raises UsageError when the direction is unknown, NotFound when no run has a finite value of the metric,
     SourceUnavailable.
@@ -96,15 +99,20 @@ def best(
     check_count(n, "n", 1)
     where = filters.parse(filter) if filter else None
     deadline = time.monotonic() + timeout
-    found = sources.choose(source, timeout=timeout, warn=warn)
+    found = sources.choose(source, timeout=timeout, warn=warn, progress=progress)
     place = narrowed(experiment)
 
-    def ask() -> Ranking:
-        scores, without = found.scores(metric, place, where, extremes=agg != "last")
+    def ask(believe: bool = True) -> Ranking:
+        scores, without = found.scores(metric, place, where, agg != "last", believe=believe)
         if not scores:
             raise _unknown_metric(found, metric, place, where)
         direction = mode or _direction(found, metric, {score.experiment for score in scores})
-        return _ranked(found, scores, without, Best(metric, 0.0, 0, direction, agg), n)
+        by = Best(metric, 0.0, 0, direction, agg)
+        first = _first(scores, by, n)
+        if not all(found.holds(score, metric) for _, score in first):
+            return ask(believe=False)  # somebody put points where nobody could see it: everything is looked at
+        not_finite = sum(_value(score, by) is None for score in scores)
+        return Ranking([_best_run(found, score, value, by) for value, score in first], without, not_finite)
 
     return sources.within(found, deadline, ask)
 
@@ -137,14 +145,14 @@ def _value(score: Score, by: Best) -> tuple[float, int | None] | None:
     return score.high if largest else score.low
 
 
-def _ranked(source: Source, scores: Sequence[Score], without: int, by: Best, n: int) -> Ranking:
+def _first(scores: Sequence[Score], by: Best, n: int) -> list[tuple[tuple[float, int | None], Score]]:
+    """The `n` best, with the value that counts and its step. Raises NotFound when none has one."""
     sign = -1.0 if by.mode == "max" else 1.0
     valued = [(found, score) for score in scores if (found := _value(score, by)) is not None]
     if not valued:
         raise NotFound(f"no run has a finite value of {by.metric}", hint="NaN and infinity are never best")
     valued.sort(key=lambda pair: (sign * pair[0][0], pair[1].start_ms, pair[1].run_id))
-    runs = [_best_run(source, score, found, by) for found, score in valued[:n]]
-    return Ranking(runs, without, len(scores) - len(valued))
+    return valued[:n]
 
 
 def _best_run(source: Source, score: Score, found: tuple[float, int | None], by: Best) -> BestRun:

@@ -18,7 +18,7 @@ from trk.query import baselines, sources
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, name_of, source_of, warn_python
 from trk.query.expressions import parse
 from trk.query.reports import CheckedCondition, CheckReport
-from trk.query.scores import score
+from trk.query.scores import last_score, score, stats
 from trk.query.sources import Source, Warn
 from trk.query.terms import (
     Absolute,
@@ -280,7 +280,8 @@ class _Judging:
         """A metric's value as `last`, `best`, `min` and `max` read it; the last three pass over what is not finite."""
         if reference.reading == "last":
             return run.metrics[reference.key]
-        found = score(run, reference.key, self._source.history(run, reference.key))
+        points = self._source.history(run, reference.key)
+        found = score(run, stats(points)) if points else last_score(run, reference.key)
         high = reference.reading == "max" or (reference.reading == "best" and self._mode(reference.key, run) == "max")
         point = found.high if high else found.low
         if point is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from trk.backends.histories import THREADS
 from trk.errors import NotFound, UsageError
 from trk.listed import Series
 from trk.media.table_cells import count
@@ -166,7 +167,7 @@ def _series(source: Source, wanted: Sequence[tuple[RunRecord, str]]) -> Iterator
     if source.name == LOCAL:
         yield from (Series(run, name, source.history(run, name)) for run, name in wanted)
         return
-    with ThreadPoolExecutor(sources.HISTORY_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
             yield from pool.map(lambda one: Series(one[0], one[1], source.history(*one)), some)

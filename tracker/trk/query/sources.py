@@ -5,28 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from trk import backends, config, session
 from trk.backends import bounded
-from trk.backends.base import ArtifactBackend, SearchableBackend, goes_whole
+from trk.backends.base import SearchableBackend, goes_whole
 from trk.daemon import client as daemon
 from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable, UsageError
 from trk.journal import cursors, files, lifecycle, read
 from trk.journal.db import Journal
 from trk.journal.select import HANDLES, resolve
 from trk.media.table_cells import count
+from trk.query.backed import BackendSource as BackendSource
+from trk.query.backed import Progress, agreed
 from trk.query.filters import Filter
 from trk.query.scores import Score as Score
-from trk.query.scores import score
+from trk.query.scores import place
+from trk.query.warm import WarmSource
 from trk.records import ArtifactRecord, MetricPoint, RunRecord
 from trk.rules import check_text, shown
 
 LOCAL = "local"
-HISTORY_THREADS = 8  # requests under way at once when histories are read from a server
+SLOW_TO_IMPORT = ("mlflow", "wandb")  # SDKs, which have the names of their backends
 
 Warn = Callable[[str], None]
 T = TypeVar("T")
@@ -54,12 +56,17 @@ class Source(Protocol):
         ...
 
     def scores(
-        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
+        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool, *, believe: bool = True
     ) -> tuple[list[Score], int]:
         """(scores of the matching runs that have the metric, number of matching runs without it).
 
-        `low` and `high` are only needed when `extremes` is set.
+        `low` and `high` are only needed when `extremes` is set. Unless it is to `believe` what is told of histories,
+        those themselves are read.
         """
+        ...
+
+    def holds(self, score: Score, metric: str) -> bool:
+        """Whether the points of the metric say what was told of them."""
         ...
 
     def scored(self, score: Score) -> RunRecord:
@@ -155,7 +162,7 @@ class LocalSource:
         return {} if self._journal is None else agreed(read.modes(self._journal, name) for name in experiments)
 
     def scores(
-        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
+        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool, *, believe: bool = True
     ) -> tuple[list[Score], int]:
         """From the live tables: no history is read."""
         if self._journal is None:
@@ -163,13 +170,17 @@ class LocalSource:
         keys = None if where is None else self._matching(experiment, where)
         total = read.count_runs(self._journal, experiment) if keys is None else len(keys)
         found = [
-            Score(run, run_id, name, start, last, last_step, _point(low, low_step), _point(high, high_step))
+            Score(run, run_id, name, start, last, last_step, place(low, low_step), place(high, high_step))
             for run, run_id, name, start, last, last_step, low, low_step, high, high_step in read.scores(
                 self._journal, metric, experiment
             )
             if keys is None or run in keys
         ]
         return found, total - len(found)
+
+    def holds(self, score: Score, metric: str) -> bool:
+        """The live tables are kept with the points."""
+        return True
 
     def scored(self, score: Score) -> RunRecord:
         """The run that a score is of."""
@@ -195,136 +206,6 @@ class LocalSource:
         files.copy(self._journal, artifact, to)
 
 
-def agreed(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """The directions of all; "both" where they contradict each other."""
-    said: dict[str, set[str]] = {}
-    for modes in found:
-        for key, mode in modes.items():
-            said.setdefault(key, set()).add(mode)
-    return {key: modes.pop() if len(modes) == 1 else "both" for key, modes in said.items()}
-
-
-def _completed(found: ArtifactRecord, here: ArtifactRecord | None) -> ArtifactRecord:
-    """A backend's record of what this journal delivered, by what was logged; the size is what the backend says."""
-    return found if here is None else replace(here, size=found.size, sha256=here.sha256 or found.sha256)
-
-
-def _point(value: float | None, step: int | None) -> tuple[float, int] | None:
-    return None if value is None or step is None else (value, step)
-
-
-class BackendSource:
-    """A backend that can search; what the journal knows of a run's delivery is added to its records."""
-
-    def __init__(self, backend: SearchableBackend, journal: Journal | None, target: str) -> None:
-        self.name = backend.name
-        self._backend = backend
-        self._journal = journal
-        # Runs of other programs that were attached to: their ids here, by their ids at the backend.
-        self._attached = {} if journal is None else lifecycle.externals(journal, backend.name, target)
-        self._deleted = frozenset() if journal is None else lifecycle.deleted_ids(journal)
-
-    def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
-        """The runs that match, newest first."""
-        text = self._pushed(where) if where is not None else None
-        for record in self._backend.search(experiment, text):
-            # The backend's own reading may be wider: MLflow counts a NaN as 0. And it may not have been told yet that
-            # a run is deleted.
-            if record.run_id not in self._deleted and (where is None or where.matches_record(record)):
-                yield self._with_deliveries(record)
-
-    def _pushed(self, where: Filter) -> str | None:
-        """What the backend may filter first."""
-        whole = getattr(self._backend, "takes_whole_filters", False)
-        return (where.whole_text if whole else where.mlflow_text) or None
-
-    def _with_deliveries(self, record: RunRecord) -> RunRecord:
-        if self._journal is None:
-            return record
-        remote_id = record.run_id.removeprefix(f"{self.name}:")
-        run = read.run_key(self._journal, self._attached.get(remote_id, record.run_id))
-        return (
-            record if run is None else replace(record, backends=read.deliveries_of(self._journal, [run]).get(run, {}))
-        )
-
-    def get(self, named: str) -> RunRecord | None:
-        """The run with this trk id, or with this id at the backend."""
-        theirs = {run_id: remote_id for remote_id, run_id in self._attached.items()}
-        record = self._delivered(named) or self._backend.get(theirs.get(named, named.removeprefix(f"{self.name}:")))
-        return None if record is None else self._with_deliveries(record)
-
-    def _delivered(self, run_id: str) -> RunRecord | None:
-        """A run of this journal, by the id that it was delivered to: a backend finds that in one step."""
-        run = read.run_key(self._journal, run_id) if self._journal is not None else None
-        if self._journal is None or run is None:
-            return None
-        state = read.deliveries_of(self._journal, [run]).get(run, {}).get(self.name)
-        record = self._backend.get(f"{self.name}:{state.run_id}") if state is not None and state.run_id else None
-        return record if record is not None and record.run_id == run_id else None
-
-    def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
-        """The points of a metric by (step, time, value)."""
-        return self._backend.history(run, metric)
-
-    def modes(self, experiments: Collection[str]) -> Mapping[str, str]:
-        """The directions defined for metrics, at the backend and, before that, here."""
-        return agreed(self._modes(name) for name in experiments)
-
-    def _modes(self, experiment: str) -> Mapping[str, str]:
-        here = read.modes(self._journal, experiment) if self._journal is not None else {}
-        return {**self._backend.modes(experiment), **here}
-
-    def scores(
-        self, metric: str, experiment: str | None, where: Filter | None, extremes: bool
-    ) -> tuple[list[Score], int]:
-        """From whole histories, read in several threads; from the last values alone when extremes are not asked."""
-        records = list(self.search(experiment, where))
-        having = [record for record in records if metric in record.metrics]
-        if extremes:
-            with ThreadPoolExecutor(HISTORY_THREADS) as pool:
-                histories = list(pool.map(lambda record: self.history(record, metric), having))
-        else:
-            histories = [[] for _ in having]
-        scores = [score(record, metric, points) for record, points in zip(having, histories, strict=True)]
-        return scores, len(records) - len(having)
-
-    def scored(self, score: Score) -> RunRecord:
-        """The run that a score is of."""
-        record: RunRecord = score.key
-        return record
-
-    def artifacts(self, run: RunRecord, earlier: bool = False) -> list[ArtifactRecord]:
-        """What the backend has, with what the journal knows of it besides."""
-        if not isinstance(self._backend, ArtifactBackend):
-            raise ConfigurationError(f"backend {self.name} can't list artifacts", hint="--source local")
-        if earlier:
-            raise ConfigurationError("what was at a path before is in the journal", hint="--source local")
-        here = files.of_run(self._journal, run.run_id) if self._journal is not None else []
-        known = {artifact.path: artifact for artifact in here}
-        return [_completed(found, known.get(found.path)) for found in self._backend.artifacts(run)]
-
-    def fetch(self, run: RunRecord, artifact: ArtifactRecord, to: str) -> None:
-        """Download it."""
-        assert isinstance(self._backend, ArtifactBackend)
-        self._backend.fetch(run, artifact.path, to)
-
-    def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
-        """The values of all metrics at this step."""
-        names = sorted(run.metrics)
-        with ThreadPoolExecutor(HISTORY_THREADS) as pool:
-            histories = pool.map(lambda name: self.history(run, name), names)
-        found = {}
-        for name, points in zip(names, histories, strict=True):
-            values = [point.value for point in points if point.step == step]
-            if values:
-                found[name] = values[-1]
-        return found
-
-    def metric_names(self, experiment: str | None) -> Sequence[str]:
-        """Every metric that some run has."""
-        return sorted({name for record in self._backend.search(experiment, None) for name in record.metrics})
-
-
 def within(source: Source, deadline: float, ask: Callable[[], T]) -> T:
     """What `ask` answers, until `deadline` (by time.monotonic). Raises SourceUnavailable when it takes longer.
 
@@ -333,10 +214,11 @@ def within(source: Source, deadline: float, ask: Callable[[], T]) -> T:
     return ask() if source.name == LOCAL else bounded.answer(source.name, deadline, ask)
 
 
-def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
+def choose(named: str | None, *, timeout: float, warn: Warn, progress: Progress | None = None) -> Source:
     """The source to read from: the one named, else `TRK_SOURCE`'s, else the first backend that can search, else local.
 
     What is pending for it is delivered first, for at most `timeout` seconds; `warn` is told what then is missing.
+    `progress` is told how many histories were read, where many are.
     Raises SourceUnavailable, ConfigurationError.
     """
     folder = session.find_folder()
@@ -355,7 +237,18 @@ def choose(named: str | None, *, timeout: float, warn: Warn) -> Source:
         if others := cursors.elsewhere(journal, chosen, config.as_text(target)):
             warn(f"{count(others, 'run')} of this journal not sent to this {chosen}: --source local shows all")
         _deliver_pending(journal, folder, chosen, config.as_text(target), timeout, warn)
-    return BackendSource(_connected(chosen, target), journal, config.as_text(target))
+
+    def here() -> BackendSource:
+        return BackendSource(_connected(chosen, target), journal, config.as_text(target))
+
+    connection = None
+    if folder is not None and journal is not None and chosen in SLOW_TO_IMPORT and chosen not in sys.modules:
+        # Nobody need import an SDK, for a second or two, where a daemon has it.
+        is_daemons = config.delivery(resolved) == "daemon"
+        connection = daemon.for_questions(folder, chosen, config.as_text(target)) if is_daemons else None
+    found = here() if connection is None else WarmSource(chosen, connection, here, timeout)
+    found.progress = progress
+    return found
 
 
 def _searchable(name: str) -> bool:
