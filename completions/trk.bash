@@ -9,11 +9,11 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
+        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
         places=('none')
         ;;
     attach)
@@ -180,6 +180,12 @@ _trk_table() {
         places=('one:metric:')
         others='one:metric:'
         ;;
+    summary)
+        options='--baseline --check --from --fail --allow-no-baseline --metric --experiment --since --pipeline --max-charts --max-rows --junit --output --source --timeout --format --json --field --quiet --help'
+        values='--baseline=one:run+best-of: --check=one:metric: --from=file --metric=one:metric: --experiment=one:experiment: -e=one:experiment: --since=none --pipeline=none --max-charts=none --max-rows=none --junit=file --output=file -o=file --source=one::local,mlflow,wandb,memory --timeout=none --format=one::markdown,gitlab,html,openmetrics,junit,json --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
+        places=('one:run:')
+        others='one:run:'
+        ;;
     delete)
         options='--timeout --no-wait --yes --strict --json --quiet --help'
         values='--timeout=none'
@@ -244,7 +250,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,checks,delivery,exit-codes,filters,import,json,ls,pictures,sessions,sources,storage,trackers')
+        places=('one::bundles,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,sessions,sources,storage,trackers')
         ;;
     esac
 }

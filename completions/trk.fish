@@ -102,6 +102,8 @@ function __trk_valued
             printf '%s\n' --baseline --best --metric --mode --metrics --params --experiment -e --source --timeout --format --field
         case check
             printf '%s\n' --run --baseline --from --experiment -e --source --timeout --format --field
+        case summary
+            printf '%s\n' --baseline --check --from --metric --experiment -e --since --pipeline --max-charts --max-rows --junit --output -o --source --timeout --format --field
         case delete
             printf '%s\n' --timeout
         case restore
@@ -207,6 +209,7 @@ complete -c trk -n __trk_first -a watch -d 'Runs live, until they end.'
 complete -c trk -n __trk_first -a artifacts -d 'List or fetch files and tables.'
 complete -c trk -n __trk_first -a compare -d 'Runs side by side, against a baseline.'
 complete -c trk -n __trk_first -a check -d 'A gate: exit 5 when a condition fails.'
+complete -c trk -n __trk_first -a summary -d 'What a CI job tells of its runs.'
 complete -c trk -n __trk_first -a delete -d 'Delete runs; restore brings them back.'
 complete -c trk -n __trk_first -a restore -d 'Bring deleted runs back.'
 complete -c trk -n __trk_first -a sync -d 'Deliver what is pending.'
@@ -231,16 +234,16 @@ complete -c trk -n '__trk_in start' -l parent -d 'As a child of this run.' -x -k
 complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED first.'
 complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
 complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args, as tags.' -x -k -a '(__trk_values many \'\' git env system args)'
+complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args,ci, as tags.' -x -k -a '(__trk_values many \'\' git env system args ci)'
 complete -c trk -n '__trk_in start' -l mlflow-uri -d 'MLflow\'s server.' -x
 complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls search show history plot report compare check delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
@@ -251,7 +254,7 @@ complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 
 complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
 complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
-complete -c trk -n '__trk_in status best ls search show history artifacts compare check verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
+complete -c trk -n '__trk_in status best ls search show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls search show history compare' -l quiet -s q -d 'Print run ids only.'
 complete -c trk -n '__trk_in log-metric log-metrics' -l step -d 'The step; left out: the next one.' -x
 complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, or seconds or ms since 1970; else now.' -x
@@ -275,7 +278,7 @@ complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined,
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
 complete -c trk -n '__trk_in best ls history plot report export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in best ls search show history plot report artifacts compare check export' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
+complete -c trk -n '__trk_in best ls search show history plot report artifacts compare check summary export' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls search history export' -l status -d 'RUNNING, FINISHED, …; several with commas.' -x -k -a '(__trk_values many \'\' RUNNING FINISHED FAILED KILLED)'
 complete -c trk -n '__trk_in ls search history export' -l since -d 'Started then or later: 2h, 7d, 2026-11-21T07:27.' -x
 complete -c trk -n '__trk_in ls search history export' -l until -d 'Started then or before.' -x
@@ -326,9 +329,22 @@ complete -c trk -n '__trk_in compare' -l experiment -s e -d 'Where best and tag 
 complete -c trk -n '__trk_in compare' -l all -d 'What is the same in all runs, too.'
 complete -c trk -n '__trk_in check' -l baseline -d 'What baseline is: RUN, best:f1, best:f1:min, tag:branch=main, @last.' -x -k -a '(__trk_values one run+best-of)'
 complete -c trk -n '__trk_in check' -l allow-no-baseline -d 'Without a baseline what needs one passes, with a note.'
-complete -c trk -n '__trk_in check' -l from -d 'And the conditions in FILE, one a line; - is stdin.' -r -F
+complete -c trk -n '__trk_in check summary' -l from -d 'And the conditions in FILE, one a line; - is stdin.' -r -F
 complete -c trk -n '__trk_in check' -l experiment -s e -d 'Where best and tag look; else that of the run.' -x -k -a '(__trk_values one experiment)'
 complete -c trk -n '__trk_in check' -l quiet -s q -d 'Print nothing: the exit code tells.'
+complete -c trk -n '__trk_in summary' -l baseline -d 'What changed is shown against: RUN, best:f1, tag:k=v, @last.' -x -k -a '(__trk_values one run+best-of)'
+complete -c trk -n '__trk_in summary' -l check -d 'A condition, as trk check has it. May be given again.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in summary' -l fail -d 'Exit 5 when a condition fails.'
+complete -c trk -n '__trk_in summary' -l allow-no-baseline -d 'Without a baseline go on, and say so: the first run.'
+complete -c trk -n '__trk_in summary' -l metric -d 'A metric, or a pattern such as \'val/*\'. May be given again.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in summary' -l experiment -s e -d 'All runs of it; of named ones, where best looks.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in summary' -l since -d 'All runs started since: 2h, or a moment.' -x
+complete -c trk -n '__trk_in summary' -l pipeline -d 'All runs of a CI pipeline; @ is this job\'s.' -x
+complete -c trk -n '__trk_in summary' -l max-charts -d 'At most; 6.' -x
+complete -c trk -n '__trk_in summary' -l max-rows -d 'Of a table at most; 100.' -x
+complete -c trk -n '__trk_in summary' -l junit -d 'Also the conditions as JUnit XML.' -r -F
+complete -c trk -n '__trk_in summary' -l output -s o -d 'Into a file; - is stdout, in GitHub too.' -r -F
+complete -c trk -n '__trk_in summary' -l format -d 'markdown, gitlab, html, openmetrics, junit, json.' -x -a 'markdown gitlab html openmetrics junit json'
 complete -c trk -n '__trk_in delete restore' -l no-wait -d 'Do not tell the backends now; trk sync does.'
 complete -c trk -n '__trk_in delete' -l yes -d 'Do not ask, also where a run can\'t be restored (W&B).'
 complete -c trk -n '__trk_in sync' -l to -d 'To this backend only.' -x -a 'mlflow wandb memory'
@@ -394,6 +410,7 @@ complete -c trk -n '__trk_at artifacts 1' -a 'ls get'
 complete -c trk -n '__trk_at artifacts 2' -k -a '(__trk_values one own-artifact+artifact+run)'
 complete -c trk -n '__trk_at compare 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at check 1 more' -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_at summary 1 more' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at delete 1 more' -k -a '(__trk_values one ended-run)'
 complete -c trk -n '__trk_at restore 1 more' -k -a '(__trk_values one deleted-run)'
 complete -c trk -n '__trk_at export 1 more' -k -a '(__trk_values one run)'
@@ -403,4 +420,4 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles checks delivery exit-codes filters import json ls pictures sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes filters import json ls pictures sessions sources storage trackers'

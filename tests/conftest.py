@@ -36,6 +36,12 @@ hypothesis.settings.load_profile("trk")
 
 os.environ["TRK_DAEMON"] = "off"  # also for what is set up before the first test; the tests of the daemon turn it on
 os.environ["TRK_EPHEMERAL"] = "no"  # wherever the tests run
+# Wherever the tests run, runs are not tagged as its jobs, and no summary goes into its own.
+for name in (
+    "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "BUILDKITE", "TF_BUILD", "JENKINS_URL", "BUILD_TAG",
+    "GITHUB_STEP_SUMMARY",
+):  # fmt: skip
+    os.environ.pop(name, None)
 FOREIGN = ("TRK_", "MLFLOW_", "WANDB_", "GIT_")
 LONG_S = 8 * 3600.0  # no test of a long course takes longer
 

@@ -61,6 +61,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     ("artifacts.artifacts", "List or fetch files and tables."),
     ("compare.compare", "Runs side by side, against a baseline."),
     ("check.check", "A gate: exit 5 when a condition fails."),
+    ("summary.summary", "What a CI job tells of its runs."),
     ("lifecycle.delete", "Delete runs; restore brings them back."),
     ("lifecycle.restore", "Bring deleted runs back."),
     ("session.sync", "Deliver what is pending."),

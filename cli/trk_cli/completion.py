@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import typer
 
 from trk.capture import KINDS as CAPTURED
+from trk.ci.model import FORMATS
 from trk.errors import UsageError
 from trk.media import kinds, tables
 from trk.query import groups, written
@@ -109,6 +110,7 @@ _TABLE = {
     ("search", "--agg"): Values("many", words=groups.AGGREGATES),
     ("", "--runs"): Values("file"),
     ("", "--field"): Values("one", complete.COLUMN, _JSON_KEYS),
+    ("summary", "--format"): Values("one", words=FORMATS),
     ("", "--format"): Values("one", words=output.FORMATS),
     ("", "--agg"): Values("one", words=get_args(Aggregate)),
     ("", "--mode"): Values("one", words=("max", "min")),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any, TypeGuard
 
+    from trk.ci.model import Summary
     from trk.query.reports import CheckReport
     from trk.records import (
         ArtifactRecord,
@@ -184,6 +185,23 @@ def _metric_json(metric: MetricComparison) -> dict[str, Any]:
         "delta": {run_id: number(value) for run_id, value in metric.delta.items()},
         "relative": dict(metric.relative),
         "verdict": dict(metric.verdict),
+    }
+
+
+def summary_json(found: Summary) -> dict[str, Any]:
+    """What a CI job tells of its runs."""
+    metrics = {key: {**_metric_json(one), "best": {}} for key, one in found.metrics.items()}
+    for (run_id, key), (value, step) in found.best.items():
+        if key in metrics:
+            metrics[key]["best"][run_id] = {"value": number(value), "step": step}
+    return {
+        "passed": found.passed,
+        "pipeline": found.pipeline,
+        "runs": [run_json(run) for run in found.runs],
+        "baseline": None if found.baseline is None else run_json(found.baseline),
+        "metrics": metrics,
+        "checks": [check_json(report) for report in found.checks],
+        "notes": list(found.notes),
     }
 
 

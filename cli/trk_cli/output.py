@@ -24,6 +24,7 @@ from trk_cli.forms import (
     field,
     point_json,
     run_json,
+    summary_json,
     verified_json,
 )
 
@@ -58,6 +59,7 @@ __all__ = [
     "point_json",
     "run_json",
     "show",
+    "summary_json",
     "talk",
     "verified_json",
     "warn",

@@ -58,6 +58,8 @@ VERBS = {
     "search": _LIST + "--deleted",
     "show": _ASK + "--run=",
     "history": _ASK + _CHOOSE + "--run=* --filter= --align --last= --sample=",
+    "summary": _ASK + "--baseline= --check=* --from= --fail --allow-no-baseline --metric=* -e/--experiment= --since= "
+    "--pipeline= --max-charts= --max-rows= --junit= -o/--output=",
     "check": _ASK + "--run= --baseline= --allow-no-baseline --from= -e/--experiment=",
     "compare": _ASK + "--baseline= --best= --metric= --mode= --metrics= --params= -e/--experiment= --all",
     "plot": _RUNS + "--run=* --x= --smooth= --log-x --log-y --width= --height= -o/--output= --json -q/--quiet",

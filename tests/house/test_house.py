@@ -62,6 +62,7 @@ FLOORS = {
     "trk.query.check": 5,
     "trk.query.artifacts": 5,
     "trk.query.watching": 5,
+    "trk.ci": 5,
     "trk.pictures": 4,
     "trk.pictures.gather": 5,
     "trk.pictures.plotting": 5,

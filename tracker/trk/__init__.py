@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     )
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
+    from trk.ci.model import Summary as Summary
+    from trk.ci.summary import summary as summary
     from trk.cleaning import gc as gc
     from trk.deleting import delete as delete
     from trk.deleting import restore as restore
@@ -186,6 +188,8 @@ _HOMES = {
     "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
     "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
     "trk.checkup": ("Check", "doctor"),
+    "trk.ci.model": ("Summary",),
+    "trk.ci.summary": ("summary",),
     "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (

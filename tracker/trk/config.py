@@ -37,6 +37,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "strict": ("TRK_STRICT",),
     "key_prefix": ("TRK_KEY_PREFIX",),
     "step_metric": ("TRK_STEP_METRIC",),
+    "capture_ci": ("TRK_CAPTURE_CI",),
     "retention": ("TRK_RETENTION",),
     "mlflow_uri": ("MLFLOW_TRACKING_URI",),
     "wandb_project": ("WANDB_PROJECT",),
@@ -180,8 +181,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
             rules.parse_duration(value, "retention")
         if name == "wandb_mode":
             return wandb.check_mode(value)
-        if name == "daemon" and value not in ("auto", "off"):
-            raise UsageError(f"daemon must be auto or off, not {rules.shown(value)}")
+        if name in ("daemon", "capture_ci") and value not in ("auto", "off"):
+            raise UsageError(f"{name} must be auto or off, not {rules.shown(value)}")
         if name == "delivery" and value not in DELIVERIES:
             raise UsageError(f"delivery must be {', '.join(DELIVERIES[:-1])} or end, not {rules.shown(value)}")
         return value

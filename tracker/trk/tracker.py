@@ -54,7 +54,8 @@ def start(
 
     `experiment` groups runs (MLflow's experiment, W&B's project); left out it is `TRK_EXPERIMENT`'s, the settings',
     or "Default". `backends` are names such as "mlflow"; "none" records in the journal alone. `nested` makes it a
-    child of the active run, `parent` (a Run, id or name) of that one. `capture` takes any of git, env, system, args.
+    child of the active run, `parent` (a Run, id or name) of that one. `capture` takes any of git, env, system, args,
+    ci, which is noted in every CI job unless `TRK_CAPTURE_CI` or the setting `capture_ci` is off.
 
     `delivery` says who delivers what is logged meanwhile: "daemon", a process of its own, where one can run and
     `TRK_DAEMON` is not off; "thread", one of this process, with what it has to reach backends by; "end", nobody, but
@@ -129,7 +130,8 @@ def create(
     folder, made = session.make_folder()
     journal = session.open_journal(folder)
     resolved = config.resolve(folder, **settings_given)
-    all_tags = {**_captured(capture, folder, command), **(tags or {})}
+    kinds = capture if resolved.get("capture_ci") == "off" else [*capture, "ci"]
+    all_tags = {**_captured(kinds, folder, command), **(tags or {})}
 
     def make() -> Run:
         return _create(

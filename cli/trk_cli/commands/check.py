@@ -47,7 +47,7 @@ def check(
     Example: trk check 'f1 >= 0.85' 'f1 >= baseline - 2%' --baseline best:f1
     """
     shape = options.shape(format, json, field, quiet)
-    texts = [*(expressions or ()), *(_lines(from_) if from_ is not None else ())]
+    texts = [*(expressions or ()), *(conditions_in(from_) if from_ is not None else ())]
     found = library.check(
         texts, run, baseline=baseline, allow_no_baseline=allow_no_baseline, experiment=experiment, source=source,
         timeout=options.seconds(timeout), warn=output.warn,
@@ -56,7 +56,7 @@ def check(
     library.require_passed(found)
 
 
-def _lines(name: str) -> list[str]:
+def conditions_in(name: str) -> list[str]:
     """The conditions in a file: one a line, without empty lines and those that begin with #. Raises UsageError."""
     lines = (line.strip() for line in values.lines_of(name, "trk check --from - < gates.txt"))
     found = [line for line in lines if line and not line.startswith("#")]

@@ -72,7 +72,7 @@ def demo(quiet: options.Quiet = False) -> None:
 def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
-    """Explain a topic: bundles, checks, delivery, exit-codes, filters, import, json,
+    """Explain a topic: bundles, checks, ci, delivery, exit-codes, filters, import, json,
     ls, pictures, sessions, sources, storage, trackers.
     pictures, sessions, sources, storage, trackers.
 

@@ -57,7 +57,7 @@ def start(
         str | None, typer.Option("--step-metric", metavar="KEY", help="The metric that is the x-axis in W&B.")
     ] = None,
     capture: Annotated[
-        list[str] | None, typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args, as tags.")
+        list[str] | None, typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args,ci, as tags.")
     ] = None,
     mlflow_uri: Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")] = None,
     wandb_project: Annotated[str | None, typer.Option("--wandb-project", metavar="NAME", help=_WANDB)] = None,

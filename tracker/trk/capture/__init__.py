@@ -1,4 +1,4 @@
-"""What `trk start --capture` notes of a run's surroundings, as tags: git, env, system, args.
+"""What `trk start --capture` notes of a run's surroundings, as tags: git, env, system, args, ci.
 
 Nothing is noted that its kind does not name, and nothing that looks like a secret. What can't be found out (no git,
 no repository) is left out: capturing never makes a run fail.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from trk.errors import UsageError
 from trk.rules import shown
 
-KINDS = ("git", "env", "system", "args")
+KINDS = ("git", "env", "system", "args", "ci")
 MAX_VALUE = 5000  # characters: the least that any MLflow keeps of a tag's value without cutting it silently
 
 
@@ -49,6 +49,10 @@ def _collect(kind: str, folder: str, environ: Mapping[str, str], command: Sequen
         from trk.capture import system
 
         return system.collect()
+    if kind == "ci":
+        from trk.capture import ci
+
+        return ci.collect(environ)
     from trk.capture import args
 
     return args.collect(command)
