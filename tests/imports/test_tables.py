@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import resource
 import subprocess
@@ -265,3 +266,12 @@ def test_a_large_file_does_not_grow_memory(project: Path) -> None:
     subprocess.run([*COMMAND, "import", "csv", "a.csv", "-q"], check=True, env=child_environment())
     if sys.platform == "linux":
         assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 150_000
+
+
+def test_a_file_from_before_1970_is_taken_once(project: Path) -> None:
+    Path("a.csv").write_text("loss\n1\n2\n")
+    os.utime("a.csv", (-100, -100))
+    (run,) = trk.import_csv("a.csv").runs
+    record = trk.get_run(run.run_id, source="local")
+    assert {point.time for point in trk.history("loss", run.run_id)} == {record.start_time}
+    assert trk.import_csv("a.csv").points == 0

@@ -126,10 +126,11 @@ class Intake:
             return None
 
     def _begun(self, head: Head) -> RunIntake:
-        run_id = self.id_of(head.origin, head.place, head.run_id, head.start_ms or write.now_ms())
+        start_ms = self._start(head)
+        run_id = self.id_of(head.origin, head.place, head.run_id, start_ms)
         journal = self.journal
         record = read.record(journal, run_id) if journal is not None else None
-        head = _judged(head)
+        head = _judged(head, start_ms)
         if journal is not None and record is not None:
             if record.tags.get(FROM) != head.origin:
                 raise Conflict("it was logged here, or brought here by a bundle")
@@ -149,9 +150,16 @@ class Intake:
         known = self._ids.get(naming.suffix_of(origin, place))
         return known or naming.run_id_of(origin, place, start_ms if 0 <= start_ms < rules.MAX_TIME_MS else 0)
 
-    def started(self, origin: str, place: str) -> int | None:
+    def _start(self, head: Head) -> int:
+        """When a run started: the same for it and its points, now and when it is taken again."""
+        if head.start_ms is not None and 0 <= head.start_ms < rules.MAX_TIME_MS:
+            return head.start_ms
+        known = self.started(head.origin, head.place, head.run_id)
+        return known if known is not None else write.now_ms()
+
+    def started(self, origin: str, place: str, run_id: str | None = None) -> int | None:
         """When a run that was taken earlier started, in milliseconds since 1970; None when it is new."""
-        run_id = self._ids.get(naming.suffix_of(origin, place))
+        run_id = run_id or self._ids.get(naming.suffix_of(origin, place))
         record = read.record(self.journal, run_id) if self.journal is not None and run_id is not None else None
         if record is None or record.start_time is None:
             return None
@@ -185,7 +193,7 @@ class Intake:
         fields = {
             "name": head.name,
             "experiment": head.experiment,
-            "start_time": head.start_ms if head.start_ms is not None else write.now_ms(),
+            "start_time": head.start_ms,
             "parent_id": self._parent(run_id, head),
             "description": head.description,
             "keyless": not credentials.held(settings.environment()),
@@ -249,14 +257,13 @@ class Intake:
             self._progress(*self._parts, self.points)
 
 
-def _judged(head: Head) -> Head:
-    """A run with names and texts as the rules have them."""
-    start = head.start_ms if head.start_ms is not None and 0 <= head.start_ms < rules.MAX_TIME_MS else None
+def _judged(head: Head, start_ms: int) -> Head:
+    """A run with names and texts as the rules have them, and the start that was settled."""
     return replace(
         head,
         name=naming.title(head.name, naming.title(head.origin, "imported")),
         experiment=naming.title(head.experiment, config.DEFAULT_EXPERIMENT),
-        start_ms=start,
+        start_ms=start_ms,
         description=naming.text(head.description) if head.description else None,
         params=naming.texts(head.params, naming.check_param),
         tags=naming.texts(head.tags, rules.check_tag_name),
