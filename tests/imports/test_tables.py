@@ -275,3 +275,20 @@ def test_a_file_from_before_1970_is_taken_once(project: Path) -> None:
     record = trk.get_run(run.run_id, source="local")
     assert {point.time for point in trk.history("loss", run.run_id)} == {record.start_time}
     assert trk.import_csv("a.csv").points == 0
+
+
+def test_a_name_stays_what_it_became_when_another_like_it_comes_before_it(project: Path) -> None:
+    head, first = "step,metric,value\n", "0,a?b,1\n1,a?b,2\n0,c_d,1\n"
+    Path("a.csv").write_text(head + first)
+    (run,) = trk.import_csv("a.csv").runs
+    Path("a.csv").write_text(head + "0,a*b,9\n0,c?d,9\n" + first)
+    assert trk.import_csv("a.csv").points == 2
+    assert {len(trk.history(name, run.run_id)) for name in ("a_b", "c_d")} == {2, 1}
+    assert trk.import_csv("a.csv").points == 0
+    assert set(json.loads(trk.get_run(run.run_id).tags["imported.names"])) == {"a?b", "a*b", "c?d"}
+
+
+def test_more_names_than_a_tag_can_have_stay_what_they_became(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trk.imports.run.LONGEST_RENAMED", 10)
+    Path("a.csv").write_text("step,metric,value\n0,a?b,1\n0,c*d,1\n")
+    assert [trk.import_csv("a.csv").points for _ in range(3)] == [2, 0, 0]

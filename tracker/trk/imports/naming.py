@@ -7,7 +7,7 @@ the same order, and no two become one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from trk import rules
 from trk.errors import UsageError
@@ -39,6 +39,17 @@ class Names:
         self._known: dict[str, str] = {}
         self._taken: set[str] = set()
         self.changed: dict[str, str] = {}  # by the names at the source
+        self._seeded: dict[str, str] = {}
+
+    def seed(self, changed: Mapping[str, str], kept: Iterable[str]) -> None:
+        """What the names became when they were judged earlier, and those that stayed: each is the same again."""
+        self.changed.update(changed)
+        self._seeded.update(changed)
+        self._taken.update(changed.values())
+        for name in kept:
+            if name not in self._taken:
+                self._taken.add(name)
+                self._known[name] = name
 
     def of(self, name: str) -> str:
         """The name here."""
@@ -46,6 +57,10 @@ class Names:
         return known if known is not None else self._new(name)
 
     def _new(self, name: str) -> str:
+        seeded = self._seeded.pop(text(name), None)
+        if seeded is not None:
+            self._known[name] = seeded
+            return seeded
         try:
             found = self._check(name)
         except UsageError:

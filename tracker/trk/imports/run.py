@@ -20,10 +20,12 @@ from trk.records import RunRecord, Status
 
 if TYPE_CHECKING:
     from trk.imports.taking import Intake
+    from trk.journal.db import Journal
 
 PAGE = 5000  # lines per transaction
 RENAMED = f"{naming.TAG}names"  # the tag with the names that were changed
 LONGEST_RENAMED = 100_000  # characters of it
+TOO_MANY = "more than a tag can have"  # what it says otherwise
 FETCHED = "import-"  # what the names of folders begin with into which files are fetched
 BAD_TIME = "points with a time outside the years 1970 to 2099"
 BAD_STEP = "points with a step beyond 64 bits"
@@ -51,7 +53,8 @@ class RunIntake:
         self._head = head
         self._record = record
         self._finished = finished
-        self._names = naming.Names(rules.check_metric_name)
+        self._names = _names(record)
+        self._told_names = record.tags.get(RENAMED) if record is not None else None
         self._writes = not intake.dry_run
         self._described = False
         self._is_open = record is None or record.status is Status.RUNNING
@@ -132,8 +135,19 @@ class RunIntake:
             self._reopen()
             journal = self._intake.journal
             assert journal is not None
+            self._tell_names(journal)
             self._n = bulk.append(journal, self.run_id, lines, self._n)
         self._intake.tell()
+
+    def _tell_names(self, journal: Journal) -> None:
+        """Write which names were changed, before there are points by them: if this is broken off, they stay so."""
+        if not self._names.changed:
+            return
+        told = json.dumps(self._names.changed, ensure_ascii=False)
+        told = told if len(told) <= LONGEST_RENAMED else TOO_MANY
+        if told != self._told_names:
+            self._n = write.tags(journal, self.run_id, {RENAMED: told}, self._last_ms)
+            self._told_names = told
 
     def _reopen(self) -> None:
         """A run that had ended goes on."""
@@ -201,10 +215,6 @@ class RunIntake:
         """Params and tags that are new, or others, since the run was taken."""
         is_told = self._record is not None or self._described
         tags = dict(self._head.tags) if is_told else {}
-        if self._names.changed:
-            told = json.dumps(self._names.changed, ensure_ascii=False)
-            if len(told) <= LONGEST_RENAMED:
-                tags[RENAMED] = told
         record = self._record
         here = record.tags if record is not None else {}
         known = record.params if record is not None else {}
@@ -287,6 +297,20 @@ class RunIntake:
             found = files.of_run(journal, self.run_id)
             self._known_files = {one.path: (one.size, one.sha256) for one in found}
         return self._known_files
+
+
+def _names(record: RunRecord | None) -> naming.Names:
+    """The names of a run's metrics, as they were settled when it was taken earlier."""
+    names = naming.Names(rules.check_metric_name)
+    if record is None:
+        return names
+    try:
+        changed = json.loads(record.tags.get(RENAMED, "{}"))
+    except (ValueError, RecursionError):  # there were too many, or the tag is somebody else's
+        return names
+    if isinstance(changed, dict) and all(isinstance(name, str) for name in changed.values()):
+        names.seed(changed, record.metrics)
+    return names
 
 
 def _key(point: bulk.Point) -> tuple[str, int, int, float | None]:
