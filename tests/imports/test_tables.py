@@ -136,6 +136,9 @@ def test_names_that_the_rules_refuse_become_others_and_none_two(project: Path) -
         ("", {}, UsageError),
         ("\n1,2\n", {}, UsageError),
         ("a,a\n1,2\n", {}, UsageError),
+        ('a,"b\n1,2\n3,4"\n', {}, UsageError),
+        ('a,"b\n1,2\n', {}, UsageError),
+        ("a," + "x" * 140_000 + "\n1,2\n", {}, UsageError),
         ("a,b\n1,2\n", {"step": "c"}, UsageError),
         ("a,b\n1,2\n", {"params": ["c"]}, UsageError),
         ("a,b\n1,2\n", {"name": "@x"}, UsageError),
@@ -292,3 +295,45 @@ def test_more_names_than_a_tag_can_have_stay_what_they_became(project: Path, mon
     monkeypatch.setattr("trk.imports.run.LONGEST_RENAMED", 10)
     Path("a.csv").write_text("step,metric,value\n0,a?b,1\n0,c*d,1\n")
     assert [trk.import_csv("a.csv").points for _ in range(3)] == [2, 0, 0]
+
+
+@pytest.mark.parametrize("lines", [10, 20_000])
+def test_a_quote_that_nothing_closes_is_named_and_what_it_swallowed_comes_when_it_is_mended(
+    project: Path, lines: int
+) -> None:
+    whole = ["step,loss", *(f"{n},{n}" for n in range(lines))]
+    Path("a.csv").write_text("\n".join([*whole[:5], '4,"4', *whole[6:]]) + "\n")
+    with pytest.raises(UsageError, match="in line 6 a quote opens"):
+        trk.import_csv("a.csv")
+    Path("a.csv").write_text("\n".join(whole) + "\n")
+    (run,) = trk.import_csv("a.csv").runs
+    assert len(trk.history("loss", run.run_id)) == lines
+
+
+def test_lines_that_quotes_join_are_told_with_their_numbers(project: Path) -> None:
+    Path("a.csv").write_text('step,loss,note\n\n0,0,\n1,"1,\n2,2,\n3,"3,\n4,4,"a\nb"\n5,5\n6,6,"\n')
+    done = trk.import_csv("a.csv")
+    (run,) = done.runs
+    assert {step for _, step, _, _ in points(run.run_id)} == {0, 4, 5, 6}
+    assert done.skipped == {
+        "the end of line 5, which quotes join to those before it": 1,
+        "the end of line 6, which quotes join to those before it": 1,
+        "the end of line 8, which quotes join to those before it": 1,
+        "cells that are no numbers": 3,
+    }
+
+
+def test_params_may_have_lines(project: Path) -> None:
+    Path("a.csv").write_text('step,loss,prompt\n0,0,"a\nb"\n1,1,"a\nb"\n2,2,"c\n3,3,d"\n')
+    done = trk.import_csv("a.csv", params="prompt")
+    assert trk.get_run(done.runs[0].run_id).params == {"prompt": "a\nb"}
+    assert done.skipped == {"the end of line 7, which quotes join to those before it": 1}
+
+
+def test_a_cell_that_is_not_written_to_its_end_yet_is_no_number(project: Path) -> None:
+    Path("a.csv").write_text('step,loss\n1,"1"\n2,"4')
+    done = trk.import_csv("a.csv")
+    assert (done.points, done.skipped) == (1, {"line 3, which is no line of metrics": 1})
+    Path("a.csv").write_text('step,loss\n1,"1"\n2,"42"\n')
+    trk.import_csv("a.csv")
+    assert {value for *_, value in points(done.runs[0].run_id)} == {1.0, 42.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -28,6 +29,12 @@ TOLD = 5  # numbers of bad lines that are told
 LONGEST_LINE = 1 << 24  # characters
 TELL_EVERY = 5000  # lines
 _SPELT = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
+
+
+_NO_LINE = "line {}, which is no line of metrics"
+_JOINED = "the end of line {}, which quotes join to those before it"
+# The number of its last line, how many lines it is, its cells; None: it is none.
+_Row = tuple[int, int, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +121,23 @@ class _Reading:
         self._name = name
         self._runs: dict[str, _One] = {}
         self._bad = 0
+        self._joined = 0
+        self._texts: set[str] = set()  # of several lines, that are params here
         self._columns, self._special = wanted, wanted.special
         self._is_json = Path(path).suffix.lower() in JSON_ENDS
 
     def read(self) -> None:
         """All of it."""
         size = os.fstat(self._stream.fileno()).st_size
-        for number, values in enumerate(self._objects() if self._is_json else self._rows(), 2 - self._is_json):
+        for number, (last, lines, values) in enumerate(self._objects() if self._is_json else self._rows(), 1):
             if values is None or not self._take(values):
-                self._bad += 1
-                if self._bad <= TOLD:
-                    self._intake.skip(f"line {number}, which is no line of metrics")
+                self._bad = self._skip(_NO_LINE, last - lines + 1, last, self._bad)
+            elif lines > 1 and not self._is_known(values):
+                self._joined = self._skip(_JOINED, last - lines + 2, last, self._joined)
             if number % TELL_EVERY == 0:
                 self._intake.at(min(self._stream.buffer.tell(), size), size)
         self._intake.skip("more lines that are no lines of metrics", max(self._bad - TOLD, 0))
+        self._intake.skip("more lines that quotes join to those before them", max(self._joined - TOLD, 0))
         if not self._runs:
             raise UsageError(f"{shown(self._path)} has no metrics", hint="trk help import")
         for one in self._runs.values():
@@ -135,32 +145,70 @@ class _Reading:
                 one.intake.end(End(Status.FINISHED, None))
         self._intake.at(size, size)
 
+    def _skip(self, reason: str, first: int, last: int, before: int) -> int:
+        """Lines that are not taken, after so many others; the first ones are named. Returns how many there are now."""
+        for number in range(first, min(last + 1, first + max(TOLD - before, 0))):
+            self._intake.skip(reason.format(number))
+        return before + last - first + 1
+
+    def _is_known(self, row: Mapping[str, Any]) -> bool:
+        """Whether all that is on several lines of a row is a param's text."""
+        return all(
+            (column in self._columns.params and cell in self._texts)
+            for column, cell in row.items()
+            if isinstance(cell, str) and _is_on_lines(cell)
+        )
+
     # ---- lines
 
-    def _rows(self) -> Iterator[Mapping[str, Any] | None]:
+    def _rows(self) -> Iterator[_Row]:
         head = self._stream.readline(LONGEST_LINE)
-        reader = csv.reader(_chained(head, self._stream), delimiter=_delimiter(head, self._path))
-        columns = [column.strip() for column in next(reader, [])]
+        lines = _Lines(head, self._stream)
+        reader = csv.reader(lines, delimiter=_delimiter(head, self._path))
+        columns = self._header(reader, lines)
+        self._settle(_found(self._wanted, columns, self._path))
+        width = len(columns)
+        while True:
+            before = reader.line_num
+            try:
+                row = next(reader, None)
+            except csv.Error:  # a cell that is longer than the reader takes
+                row = [""] * (width + 1)
+                self._check_quotes(before + 1, reader.line_num)
+            if row is None:
+                return
+            if lines.is_over:  # the row was not at its end
+                self._check_quotes(before + 1, reader.line_num)
+            if row:
+                is_whole = len(row) <= width and not lines.is_over
+                values = dict(zip(columns, row, strict=False)) if is_whole else None
+                yield reader.line_num, reader.line_num - before, values
+
+    def _check_quotes(self, first: int, last: int) -> None:
+        """Raise UsageError for a cell that goes on from one line to others without an end: all of them were lost."""
+        if last > first:
+            raise UsageError(
+                f"{shown(self._path)}: in line {first} a quote opens that nothing closes",
+                hint="mend that line, then the same command again: it goes on where it was",
+            )
+
+    def _header(self, reader: Iterator[list[str]], lines: _Lines) -> list[str]:
+        """The names of the columns. Raises UsageError for what can't be."""
+        try:
+            columns = [column.strip() for column in next(reader, [])]
+        except csv.Error:
+            raise UsageError(f"{shown(self._path)} has a column whose name is too long") from None
+        if lines.is_over or any(map(_is_on_lines, columns)):
+            raise UsageError(f"{shown(self._path)}: in its first line a quote opens that it does not close")
         if len(set(columns)) != len(columns):
             raise UsageError(f"{shown(self._path)} has two columns of one name", hint="name each column otherwise")
         if not any(columns):
             raise UsageError(f"{shown(self._path)} is empty, or begins with an empty line")
-        self._settle(_found(self._wanted, columns, self._path))
-        width = len(columns)
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error:  # a cell that is longer than the reader takes
-                yield None
-                continue
-            if row is None:
-                return
-            if row:
-                yield dict(zip(columns, row, strict=False)) if len(row) <= width else None
+        return columns
 
-    def _objects(self) -> Iterator[Mapping[str, Any] | None]:
+    def _objects(self) -> Iterator[_Row]:
         is_first = True
-        for line in _pieces(self._stream):
+        for number, line in enumerate(_pieces(self._stream), 1):
             if not line.strip():
                 continue
             try:
@@ -171,7 +219,7 @@ class _Reading:
             if is_first and flat is not None:
                 self._settle(_found(self._wanted, flat, self._path, some_missing=True))
                 is_first = False
-            yield flat
+            yield number, 1, flat
 
     def _settle(self, columns: _Columns) -> None:
         self._columns, self._special = columns, columns.special
@@ -188,6 +236,8 @@ class _Reading:
         if values is None:
             return False
         label = str(row.get(columns.run) or "") if columns.run is not None else ""
+        if not self._is_json and _is_on_lines(label):
+            return False
         one = self._runs.get(label)
         if one is None:
             one = self._runs[label] = self._begun(label, row, time_ms)
@@ -212,7 +262,8 @@ class _Reading:
         if columns.metric is not None:
             key, text = row.get(columns.metric), row.get(columns.value or "")
             value = _number(text)
-            return None if not key or value is None else {str(key): value}
+            is_name = key and (self._is_json or not _is_on_lines(key))
+            return {str(key): value} if is_name and value is not None else None
         values = {}
         special = self._special
         for key, text in row.items():
@@ -235,13 +286,31 @@ class _Reading:
         if start is None:
             start = time_ms if time_ms is not None else int(known.stat().st_mtime * 1000)
         params = {key: str(row[key]) for key in self._columns.params if row.get(key) not in (None, "")}
+        self._texts.update(filter(_is_on_lines, params.values()))
         experiment = str(self._intake.resolved.get("experiment") or config.DEFAULT_EXPERIMENT)
         return _One(self._intake.begin(Head(origin, place, name, experiment, start, params=params)))
 
 
-def _chained(head: str, stream: TextIO) -> Iterator[str]:
-    yield head
-    yield from _pieces(stream)
+class _Lines:
+    """The lines of a file from its first on; `is_over` when one was asked for and there was none."""
+
+    def __init__(self, head: str, stream: TextIO) -> None:
+        self.is_over = False
+        self._lines = itertools.chain((head,), _pieces(stream))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            return next(self._lines)
+        except StopIteration:
+            self.is_over = True
+            raise
+
+
+def _is_on_lines(cell: str) -> bool:
+    return "\n" in cell or "\r" in cell
 
 
 def _pieces(stream: TextIO) -> Iterator[str]:
