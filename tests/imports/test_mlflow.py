@@ -235,3 +235,12 @@ def test_killed_and_started_again_it_is_as_once(theirs: Any, store: str, tmp_pat
         runs = trk.search(source="local")
         assert {run.tags["imported.from"].removeprefix("mlflow:"): points(run.run_id) for run in runs} == told
         assert sum(row[2] for row in live()) == sum(map(len, told.values()))
+
+
+def test_it_never_goes_back_by_another_way_to_the_same_store(
+    theirs: Any, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(theirs, "by a link", random.Random(3), 1, 3)
+    (tmp_path / "link").symlink_to(Path(store.removeprefix("sqlite:///")).parent)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/link/theirs.db")
+    assert trk.import_mlflow(uri=store, experiment="by a link", backends="mlflow").origins == ["mlflow"]

@@ -18,6 +18,36 @@ def without_userinfo(text: str) -> str:
     return _QUERY.sub(r"\g<name>***", _USERINFO.sub(r"\g<keep>", text))
 
 
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_HERE = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses lead to one place, as far as they tell: a file by any way, a server by any of its names."""
+    return one == other or _place(one) == _place(other)
+
+
+def _place(address: str) -> tuple[object, ...]:
+    import os
+    from urllib.parse import urlsplit
+
+    address = without_userinfo(address)
+    scheme, colon, rest = address.partition(":")
+    scheme = scheme.lower().partition("+")[0]
+    if not colon or scheme == "file":
+        path = re.sub(r"^//(?:localhost)?(?=/)", "", rest) if colon else address
+        return "file", os.path.realpath(path)
+    if scheme == "sqlite":
+        return scheme, os.path.realpath(rest.removeprefix("///").partition("?")[0])
+    try:
+        parts = urlsplit(address)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:  # no address
+        return (address,)
+    host = "localhost" if host in _HERE else host
+    return scheme, host, port or _PORTS.get(scheme), parts.path.rstrip("/"), parts.query
+
+
 _told: dict[str, str] = {}  # addresses with their user and password, by what is kept of them: in this process alone
 
 

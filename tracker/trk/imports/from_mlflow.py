@@ -96,7 +96,7 @@ def _source(uri: str | None) -> Mapping[str, Any]:
 
 
 def _is_origin(head: Head, backend: str, target: Mapping[str, Any]) -> bool:
-    return backend == "mlflow" and str(target.get("tracking_uri", "")).rstrip("/") == head.place.rstrip("/")
+    return backend == "mlflow" and addresses.is_same(str(target.get("tracking_uri", "")), head.place)
 
 
 class _Source:

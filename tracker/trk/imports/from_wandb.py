@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trk import backends, config, session
+from trk import addresses, backends, config, session
 from trk.backends import _wandb_read as wandb
 from trk.backends import _wandb_texts as texts
 from trk.backends._wandb_run import STEP
@@ -67,7 +67,7 @@ def import_wandb(
 
 def _is_origin(own: str, head: Head, backend: str, target: Mapping[str, Any]) -> bool:
     """Whether a run came from the project that this backend would put it into."""
-    if backend != "wandb" or str(target.get("base_url", "")).rstrip("/") != head.place:
+    if backend != "wandb" or not addresses.is_same(str(target.get("base_url", "")), head.place):
         return False
     entity, project, _ = head.origin.removeprefix(HANDLE).split("/", 2)
     return (target.get("entity") or own, target.get("project") or head.experiment) == (entity, project)
