@@ -115,3 +115,24 @@ def test_what_is_not_there_is_not_found(server: WandbServer, project: Path, monk
     with pytest.raises(SourceUnavailable):
         trk.import_wandb("tester/whole")
     assert not (project / ".trk").exists()
+
+
+def test_names_that_begin_with_a_line_are_metrics_too(
+    server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = theirs(server, "lines", [{"_loss": 1.0, "val": {"_f1": 2.0}}, {"_loss": 0.5}])
+    run.summary["_best"] = 0.25
+    run.finish()
+    (found,) = trk.import_wandb("tester/lines").runs
+    expected = {("_loss", 0, 1.0), ("_loss", 1, 0.5), ("val._f1", 0, 2.0), ("_best", 0, 0.25)}
+    assert {(key, step, value) for key, step, _, value in points(found.run_id)} == expected
+
+    monkeypatch.setenv("TRK_BACKENDS", "wandb")
+    with trk.start("ours", experiment="own lines") as own:
+        own.log_metric("_loss", 0.5, step=7)
+    trk.sync(strict=True)
+    here = points(own.id)
+    monkeypatch.setenv("TRK_DIR", str(tmp_path / "desk"))
+    (tmp_path / "desk").mkdir()
+    trk.import_wandb("tester/own lines")
+    assert points(own.id) == here

@@ -19,7 +19,7 @@ from trk.imports.records import End, File, Head, ImportReport, Progress
 from trk.imports.taking import Intake
 from trk.journal.select import is_run_id
 from trk.records import RunRecord
-from trk.rules import shown
+from trk.rules import RESERVED_METRICS, shown
 
 HANDLE = texts.HANDLE
 MEDIA = "media in histories (images, tables and the like)"
@@ -119,8 +119,10 @@ class _Source:
         seen: dict[str, float] = {}
         axis = run.summary_metrics.get(texts.AXIS)
         alone = wandb.axis_alone(run.summary_metrics)
+        is_own = wandb.is_kept if is_run_id(record.run_id) else _is_theirs
         for line in self._lines(run):
-            values = dict(_values(line, alone, intake))
+            logged = {key: value for key, value in line.items() if not is_own(key) and key != alone}
+            values = dict(_values(logged, intake))
             if not values:
                 continue
             time_s, step = line.get("_timestamp"), line.get(STEP, line.get(axis, line.get("_step", 0)))
@@ -184,13 +186,18 @@ class _Source:
         ]
 
 
-def _values(line: Mapping[str, Any], alone: Any, intake: Intake) -> Iterator[tuple[str, float]]:
+def _is_theirs(key: str) -> bool:
+    """Whether a name of the history or summary of another's run is W&B's own: all else with a `_` is a user's."""
+    return key in RESERVED_METRICS and not key.startswith("trk/")
+
+
+def _values(line: Mapping[str, Any], intake: Intake) -> Iterator[tuple[str, float]]:
     """The numbers of a line of a history by name; what is in an object has its names joined with dots."""
     for key, value in line.items():
-        if key.startswith(("_", "trk/")) or key == alone or value is None:
+        if value is None:
             continue
         if isinstance(value, Mapping) and "_type" not in value:
-            yield from ((f"{key}.{inner}", one) for inner, one in _values(value, None, intake))
+            yield from ((f"{key}.{inner}", one) for inner, one in _values(value, intake))
         elif (found := texts.number(value)) is not None:
             yield key, found
         elif isinstance(value, bool):
@@ -206,7 +213,7 @@ def _summary(run: Any, record: RunRecord, seen: Mapping[str, float], intake: Int
     found: dict[str, Any] = {}
     for key, value in run.summary_metrics.items():
         is_last = key in seen or any(name.startswith(f"{key}.") for name in seen)
-        if key.startswith("_") or is_last or value is None:
+        if _is_theirs(key) or is_last or value is None:
             continue
         number = texts.number(value)
         if number is not None:
