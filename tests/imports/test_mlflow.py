@@ -244,3 +244,30 @@ def test_it_never_goes_back_by_another_way_to_the_same_store(
     (tmp_path / "link").symlink_to(Path(store.removeprefix("sqlite:///")).parent)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/link/theirs.db")
     assert trk.import_mlflow(uri=store, experiment="by a link", backends="mlflow").origins == ["mlflow"]
+
+
+def test_copies_of_a_run_are_runs_of_their_own_each_with_its_numbers(theirs: Any, store: str, project: Path) -> None:
+    place = theirs.create_experiment("copies")
+    ids = []
+    for n, value in enumerate((None, 0.3, 0.7)):
+        tags = {"trk.run_id": "01m809rrn2czh79842gpgd7mzh"} | ({"mlflow.parentRunId": ids[1]} if n == 2 else {})
+        run = theirs.create_run(place, start_time=NOON + n, tags=tags, run_name=f"copy {n}")
+        ids.append(run.info.run_id)
+        if value is not None:
+            theirs.log_metric(ids[n], "f1", value, NOON, 0)
+            theirs.log_text(ids[n], str(value), "value.txt")
+    one = {"experiment": "copies", "filter": "metrics.f1 > 0.5"}
+    for asked in (one, {"experiment": "copies"}, {"runs": ids}):
+        done = trk.import_mlflow(uri=store, artifacts=True, **asked)
+        values = {run.origin: {value for *_, value in points(run.run_id)} for run in done.runs}
+        assert values == {f"mlflow:{ids[n]}": {(0, 0.3, 0.7)[n]} for n in ((2,) if asked is one else (1, 2))}
+    assert [(one.origin, one.reason) for one in done.left_out] == [
+        (f"mlflow:{ids[0]}", "an empty copy of run 01m809rrn2czh79842gpgd7mzh")
+    ]
+    first, second = done.runs
+    assert first.run_id == "01m809rrn2czh79842gpgd7mzh"
+    assert trk.get_run(second.run_id, source="local").parent_id == first.run_id
+    (got,) = trk.get_artifact("value.txt", second.run_id, to=project / "got", source="local")
+    assert got.read_text() == "0.7"
+    theirs.delete_run(ids[1])
+    assert trk.import_mlflow(ids[2], uri=store).runs[0].run_id == second.run_id

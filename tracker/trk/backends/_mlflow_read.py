@@ -136,6 +136,11 @@ class Reader:
         found = self._run(run_id.removeprefix(HANDLE))
         return self._record(found) if found is not None and found.info.lifecycle_stage == "active" else None
 
+    def first(self, run_id: str) -> str | None:
+        """MLflow's id of the run that `get` finds by trk's id, of several that have it; None when there is none."""
+        same = list(self._runs(self._all_experiments(), tag_filter(run_id))) if run_id.isalnum() else []
+        return str(min(same, key=age).info.run_id) if same else None
+
     def history(self, run: RunRecord, metric: str) -> list[MetricPoint]:
         """See `SearchableBackend.history`."""
         remote_id = self.remote_id(run.run_id)

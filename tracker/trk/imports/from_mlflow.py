@@ -6,13 +6,14 @@ import functools
 import heapq
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from trk import addresses, backends, config, session
 from trk.backends._mlflow_artifacts import Artifacts
-from trk.backends._mlflow_read import NOTE_TAG, PARENT_TAG, Reader, asked
+from trk.backends._mlflow_read import NOTE_TAG, PARENT_TAG, Reader, asked, is_empty
 from trk.backends._mlflow_store import Store
 from trk.errors import BackendError, NotFound, SourceUnavailable
 from trk.expecting import same
@@ -32,6 +33,7 @@ DATASETS = f"{TAG}datasets"
 _FIELDS = frozenset(("mlflow.runName", PARENT_TAG, NOTE_TAG))
 
 Point = tuple[int, int, str, float]  # milliseconds, step, name, value
+Found = tuple[str, RunRecord]  # a run with MLflow's id
 
 
 def import_mlflow(
@@ -71,9 +73,9 @@ def import_mlflow(
     with Intake(
         "mlflow", given, is_origin=_is_origin, dry_run=dry_run, artifacts=artifacts, progress=progress
     ) as intake:
-        for number, record in enumerate(found):
+        for number, (remote_id, _) in enumerate(found):
             intake.at(number, len(found))
-            source.take(record, intake)
+            source.take(remote_id, intake)
         intake.at(len(found), len(found))
         return intake.report()
 
@@ -107,41 +109,59 @@ class _Source:
         self._place = place
         self._reader = Reader(store)
         self._artifacts = Artifacts(store, self._reader)
+        self._trk_ids: dict[str, str | None] = {}  # by MLflow's
 
-    def named(self, names: Sequence[str]) -> list[RunRecord]:
+    def named(self, names: Sequence[str]) -> list[Found]:
         """Runs by their ids. Raises NotFound."""
         found = []
         for name in names:
             record = self._reader.get(name)
             if record is None:
                 raise NotFound(f"there is no run {shown(name)} at {self._place}", hint="trk ls --source mlflow")
-            found.append(record)
+            found.append((self._reader.remote_id(record.run_id), record))
         return _parents_first(found)
 
-    def all(self, experiment: str | None, where: filters.Filter | None) -> list[RunRecord]:
+    def all(self, experiment: str | None, where: filters.Filter | None) -> list[Found]:
         """The runs that match, those above others first. Raises NotFound when there is none."""
         text = (where.mlflow_text or None) if where is not None else None
-        search = self._reader.search(experiment, text)
-        found = [record for record in search if where is None or where.matches_record(record)]
+        # Several may have one id of trk's: MLflow's id is asked for before the next one is read.
+        search = ((self._reader.remote_id(one.run_id), one) for one in self._reader.search(experiment, text))
+        found = [one for one in search if where is None or where.matches_record(one[1])]
         if not found:
             of = f" in experiment {shown(experiment)}" if experiment is not None else ""
             raise NotFound(f"there is no such run{of} at {self._place}", hint="trk ls --source mlflow")
         return _parents_first(found)
 
-    def take(self, record: RunRecord, intake: Intake) -> None:
-        """One run."""
-        known = self._reader.any(self._reader.remote_id(record.run_id))
+    def take(self, remote_id: str, intake: Intake) -> None:
+        """One run, by MLflow's id."""
+        known = self._reader.any(remote_id)
         if known is None:  # it was deleted meanwhile
             return
         run, record = known
-        taken = intake.begin(self._head(run, record))
+        trk_id = self._trk_id(remote_id, record.run_id, intake)
+        if trk_id is None and not record.run_id.startswith(HANDLE):
+            if is_empty(run):  # its making was tried twice
+                intake.leave_out(f"{HANDLE}{remote_id}", record.name, f"an empty copy of run {record.run_id}")
+                return
+            record = replace(record, run_id=f"{HANDLE}{remote_id}")
+        taken = intake.begin(self._head(run, record, intake))
         if taken is None:
             return
         for (time_ms, step), points in groupby(self._points(run), key=lambda point: point[:2]):
             _lines(taken, time_ms, step, points)
         taken.end(End(record.status, _ms(record.end_time), files=self._files(record, intake)))
 
-    def _head(self, run: Any, record: RunRecord) -> Head:
+    def _trk_id(self, remote_id: str, run_id: str, intake: Intake) -> str | None:
+        """Trk's id of a run at MLflow; None when trk did not make it, or it is a copy of one that trk made."""
+        if run_id.startswith(HANDLE):
+            return None
+        if remote_id not in self._trk_ids:
+            was_copy = intake.started(f"{HANDLE}{remote_id}", self._place) is not None  # and stays a run of its own
+            is_copy = was_copy or self._reader.first(run_id) not in (remote_id, None)
+            self._trk_ids[remote_id] = None if is_copy else run_id
+        return self._trk_ids[remote_id]
+
+    def _head(self, run: Any, record: RunRecord, intake: Intake) -> Head:
         trk_id = None if record.run_id.startswith(HANDLE) else record.run_id
         tags = {(f"{TAG}{key}" if key.startswith("mlflow.") else key): text for key, text in run.data.tags.items()
                 if key not in _FIELDS and not key.startswith("trk.")}  # fmt: skip
@@ -155,18 +175,18 @@ class _Source:
             start_ms=run.info.start_time,
             run_id=trk_id,
             description=record.description,
-            parent=self._parent(run, record),
+            parent=self._parent(run, record, intake),
             params=record.params,
             tags=tags,
         )
 
-    def _parent(self, run: Any, record: RunRecord) -> tuple[str, str | None, int] | None:
+    def _parent(self, run: Any, record: RunRecord, intake: Intake) -> tuple[str, str | None, int] | None:
         remote_id = run.data.tags.get(PARENT_TAG)
         if not remote_id or record.parent_id is None:
             return None
         above = self._reader.any(remote_id)
         start_ms = above[0].info.start_time if above is not None else run.info.start_time
-        trk_id = None if record.parent_id.startswith(HANDLE) else record.parent_id
+        trk_id = self._trk_id(remote_id, record.parent_id, intake)
         return f"{HANDLE}{remote_id}", trk_id, start_ms or 0
 
     def _points(self, run: Any) -> Iterator[Point]:
@@ -218,9 +238,9 @@ def _lines(taken: RunIntake, time_ms: int, step: int, points: Iterator[Point]) -
     taken.line(time_ms, step, values)
 
 
-def _parents_first(found: Sequence[RunRecord]) -> list[RunRecord]:
+def _parents_first(found: Sequence[Found]) -> list[Found]:
     """By start; a run above others comes before them, which have started after it."""
-    return sorted(found, key=lambda record: (_ms(record.start_time) or 0, record.parent_id is not None))
+    return sorted(found, key=lambda one: (_ms(one[1].start_time) or 0, one[1].parent_id is not None))
 
 
 def _ms(moment: Any) -> int | None:
