@@ -1038,7 +1038,12 @@ print(count, row, peak() - before)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize(
     ("type_", "count", "way"),
-    [("csv", 1_000_000, "file"), ("tsv", 1_000_000, "-"), ("jsonl", 300_000, "file"), ("parquet", 1_000_000, "file")],
+    [
+        pytest.param("csv", 1_000_000, "file", marks=pytest.mark.long),
+        pytest.param("tsv", 1_000_000, "-", marks=pytest.mark.long),
+        ("jsonl", 300_000, "file"),
+        ("parquet", 1_000_000, "file"),
+    ],
 )
 def test_a_million_rows_are_read_in_little_memory(type_: str, count: int, way: str, project: Path) -> None:
     file = project / f"big.{type_}"
