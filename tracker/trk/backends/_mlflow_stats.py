@@ -20,7 +20,7 @@ from trk.records import MetricStats
 from trk.rules import HUGE
 
 TAG = "trk.stats."
-MAX_TEXT = 7400  # characters of a tag; MLflow cuts what is longer than 8,000, older servers than 5,000
+MAX_TEXT = 4900  # characters of a tag; MLflow takes 8,000, older servers refuse more than 5,000
 MAX_TAGS = 90  # of one run, in one request with its 100: the histories of metrics beyond are read
 
 Last = tuple[int, int, float]  # step, milliseconds, value
