@@ -304,6 +304,23 @@ def test_an_earlier_point_of_the_winner_is_noticed(beside_each_other: Any) -> No
     assert best_at_mlflow() == (run.id, 0.9, -9)
 
 
+def test_a_baseline_is_the_run_that_best_gives(beside_each_other: Any) -> None:
+    winner, other, candidate = run_with([0.1, 0.7, 0.2]), run_with([0.1, 0.6, 0.2]), run_with([0.3])
+    beside_each_other.log_metric(remote_id(winner), "f1", 0.71, timestamp=NOON - 9, step=-9)
+    beside_each_other.log_metric(remote_id(other), "f1", 0.9, timestamp=NOON - 9, step=-9)
+    compared = trk.compare(candidate.id, baseline="best:f1", source="mlflow")
+    assert compared.baseline == other.id
+    assert best_at_mlflow() == (other.id, 0.9, -9)
+
+
+def test_a_hidden_point_of_a_run_that_does_not_win_is_found_when_asked_afresh(beside_each_other: Any) -> None:
+    run, other = run_with([0.1, 0.7, 0.2]), run_with([0.1, 0.6, 0.2])
+    beside_each_other.log_metric(remote_id(other), "f1", 0.9, timestamp=NOON - 9, step=-9)
+    assert best_at_mlflow() == (run.id, 0.7, 1)  # MLflow shows it nowhere but in the history
+    assert trk.best("f1", source="mlflow", fresh=True).runs[0].run.run_id == other.id
+    assert best_at_mlflow() == (other.id, 0.9, -9)  # as it is remembered now
+
+
 def test_a_run_that_was_resumed_tells_of_all_its_points(beside_each_other: Any) -> None:
     run, _ = run_with([0.1, 0.5, 0.2]), run_with([0.6])
     again = trk.resume(run.id)

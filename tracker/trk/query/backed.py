@@ -139,10 +139,9 @@ class BackendSource:
         found = {}
         known = remembered.load(self._folder, self._target, metric) if self._folder is not None else {}
         for record in records:
-            numbers = backend.told(record, metric)
-            mark, kept = known.get(record.run_id, (None, None))
-            if numbers is None and mark is not None and mark == backend.mark(record, metric):
-                numbers = kept
+            mark, numbers = known.get(record.run_id, (None, None))
+            if mark is None or mark != backend.mark(record, metric):
+                numbers = backend.told(record, metric)  # what was read from an ended run is newer than that
             if numbers is not None:
                 found[record.run_id] = score(record, numbers, told=True)
         return found
