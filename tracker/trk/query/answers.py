@@ -1,8 +1,8 @@
 """The daemon's answers to questions: it asks backends whose SDKs are imported already, with the same code as anybody.
 
 A conversation is about one source. Each question is one message; the answer is messages with `some` of it, or with how
-many histories are `read`, and one with `end`: the rest of the answer, or the error. Of a search an answer has some runs,
-and `more` are asked for.
+many histories are `read`, and one with `end`: the rest of the answer, or the error. A search is answered with the first
+runs, and `more` are asked for.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from trk.backends.base import ArtifactBackend, ScoringBackend, SearchableBackend
+from trk.backends.base import ArtifactBackend, KeepingBackend, ScoringBackend, SearchableBackend
 from trk.backends.histories import THREADS, in_threads
 from trk.errors import ConfigurationError
 from trk.journal import files, lifecycle, read, remembered
@@ -42,7 +42,9 @@ class BackendSource:
         self.renew()
 
     def renew(self) -> None:
-        """Look into the journal again: for who keeps a source from one question to the next."""
+        """Look into the journal and at names again: for who keeps a source from one question to the next."""
+        if isinstance(self._backend, KeepingBackend):
+            self._backend.forget()
         if self._journal is not None:
             self._attached = dict(lifecycle.externals(self._journal, self.name, self._target))
             self._deleted = frozenset(lifecycle.deleted_ids(self._journal))
