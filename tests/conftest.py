@@ -22,6 +22,7 @@ from faults.harness.proxy import Proxy
 from helpers import Course
 from servers.mlflow_server import MlflowServer
 from trk import owning, session
+from trk.backends import _wandb_sdk
 from trk.journal import db
 from trk.journal.db import Journal
 from trk.run import current
@@ -166,6 +167,9 @@ def _wandb_server() -> Iterator[WandbServer]:
 
     with WandbServer() as running:
         yield running
+        _wandb_sdk._bury(
+            _wandb_sdk._deaths
+        )  # runs that tests left open would be finished by the next that needs them gone
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ def test_json_has_the_same(
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        (["export"], 2, "export needs --bundle FILE"),
-        (["export", "--bundle", "-", "--json"], 2, "prints the bundle itself"),
+        (["export"], 2, "export needs what it writes: --bundle FILE"),
+        (["export", "--bundle", "-", "--json"], 2, "prints what is exported itself"),
         (["export", "--bundle", "there"], 2, "'there' is there already"),
         (["export", "--bundle", "b", "nobody"], 4, "there is no run 'nobody'"),
         (["export", "--bundle", "b", "--run", "nobody"], 4, "there is no run 'nobody'"),

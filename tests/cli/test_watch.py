@@ -15,7 +15,7 @@ import pytest
 import trk
 from cli.terminals import Terminal
 from helpers import COMMAND, child_environment, started, until
-from trk.query import watching
+from trk.query import sources, watching
 
 Call = Callable[..., Any]
 
@@ -136,6 +136,24 @@ def test_several_runs_are_watched_until_the_last_ends(monkeypatch: pytest.Monkey
     first.finish("KILLED")
     now = list(found)[-1]
     assert [(str(one.record.status), dict(one.values)) for one in now] == [("KILLED", {}), ("FINISHED", {"f1": [0.5]})]
+
+
+def test_of_a_server_the_same_value_at_a_later_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trk.start("constant", backends="memory")
+    run.log_metric("lr", 0.001)
+    trk.sync(run.id, strict=True)
+    found = sources.choose("memory", timeout=10, warn=lambda _: None)
+    followed = watching._Followed(found, None, run.id)
+    assert followed.look().step == 0
+    for _ in range(50):
+        run.log_metric("lr", 0.001)
+    trk.sync(run.id, strict=True)
+    monkeypatch.setattr(watching, "ALL_S", 0.0)
+    assert followed.look().step == 50
+    run.log_metric("lr", 0.001)
+    run.end(strict=True)
+    monkeypatch.setattr(watching, "ALL_S", 1000.0)
+    assert followed.look().step == 51, "an ended run is read to its end"
 
 
 def test_a_run_that_goes_on_after_the_time_given_is_exit_1(call: Call, open_run: str) -> None:

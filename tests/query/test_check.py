@@ -447,6 +447,13 @@ def test_what_is_new_in_a_run_has_no_baseline_and_what_nobody_has_fails() -> Non
     assert not missing.passed  # the run's own lack counts more
 
 
+def test_what_is_not_finite_fails_without_a_baseline_too() -> None:
+    run = ended("run", metrics={"f1": math.nan, "loss": math.inf})
+    conditions = ["baseline - f1 <= 0.01", "abs(baseline - f1) < 0.1", "baseline.loss - loss < 1"]
+    found = trk.check(conditions, run, baseline="nobody", allow_no_baseline=True)
+    assert [check.passed for check in found.checks] == [False] * 3
+
+
 def test_python_checks_with_the_words_of_the_command_line() -> None:
     assert list(inspect.signature(trk.check).parameters) == [
         "expressions", "run", "baseline", "allow_no_baseline", "experiment", "source", "timeout", "warn",

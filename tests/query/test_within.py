@@ -42,4 +42,4 @@ def test_the_journal_is_asked_at_once_even_when_the_time_is_over() -> None:
 
 def test_nan_stands_where_mlflow_and_the_journal_both_have_it() -> None:
     points = [MetricPoint("r", "m", 0, 5, value) for value in (float("nan"), -1.0, 1.0)]
-    assert [str(point.value) for point in sorted(points, key=_mlflow_read._place)] == ["-1.0", "nan", "1.0"]
+    assert [str(point.value) for point in sorted(points, key=_mlflow_read.sort_place)] == ["-1.0", "nan", "1.0"]

@@ -22,6 +22,7 @@ _TIME_STEPS = (
     *(_DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY, 90 * _DAY, 365 * _DAY, 1_825 * _DAY),
 )
 _LEAST = 5e-324  # the smallest number above 0
+_TINY = 1e-300  # numbers that lie closer can't be parted further
 _LARGE, _SMALL = 1e7, 1e-4  # beyond these, ticks are written with an exponent
 
 
@@ -59,15 +60,16 @@ class Axis:
             return _log_ticks(self.low, self.high, most)
         if self.kind == "time":
             return _time_ticks(self.low, self.high, most)
-        return [(value * self.unit, text) for value, text in _ticks(self.low / self.unit, self.high / self.unit, most)]
+        found = _ticks(self.low / self.unit, self.high / self.unit, most)
+        return [(value * self.unit, text) for value, text in found if self.takes(value)]
 
 
 def axis(values: Iterable[float], *, log: bool = False, kind: Kind = "number", title: str = "", pad: float = 0) -> Axis:
     """The axis on which all of these values have a place that can have one; `pad` is its margin, as a share of it."""
     known = [value for value in values if is_ranked(value) and (value > 0 or not log)]
     low, high = (min(known), max(known)) if known else (1.0, 10.0) if log else (0.0, 1.0)
-    if low == high:
-        room = 0.0 if log else abs(low) * 0.1 or 0.5
+    if low == high or (not log and high / 2 - low / 2 < _TINY):
+        room = 0.0 if log else abs(low) * 0.1 if abs(low) * 0.1 > _TINY else 0.5
         low, high = (max(low / 2, _LEAST), min(high * 2, HUGE / 2)) if log else (low - room, high + room)
     elif log and pad:
         factor = 10 ** ((log10(high) - log10(low)) * pad)

@@ -205,10 +205,13 @@ class _Judging:
             return None, _Unjudged(_TOO_LARGE)
 
     def _has_all(self, condition: Expression) -> bool:
-        """Whether the run itself has what it is to be compared in: a name that nobody has is a mistake."""
+        """Whether the run itself has what it is to be compared in: a name that nobody has is a mistake, NaN fails."""
         try:
             for reference in condition.references:
-                self._looked_up(reference, self._run)
+                if condition.textual:
+                    self._looked_up(reference, self._run)
+                else:
+                    self._finite(reference, self._run)
         except _Unjudged:
             return False
         return True
@@ -246,7 +249,10 @@ class _Judging:
         return self._baseline
 
     def _decimal(self, reference: Reference) -> Decimal:
-        value = self._looked_up(reference, self._whose(reference))
+        return self._finite(reference, self._whose(reference))
+
+    def _finite(self, reference: Reference, run: RunRecord) -> Decimal:
+        value = self._looked_up(reference, run)
         if isinstance(value, str):
             try:
                 value = rules.parse_number(value)

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 INTERVAL_S = 1.0
 LOOK_S = 0.2  # between looks at the journal's version, which cost microseconds
+ALL_S = 15.0  # between two readings of all metrics from a server
 SLOWEST_S = 5.0  # a look at a server, and at what this process itself writes, which changes no version
 
 
@@ -108,6 +109,7 @@ class _Followed:
         self._n = 0
         self._points: dict[str, list[tuple[int, float]]] = {}
         self._last: dict[str, float] = {}
+        self._asked_at = time.monotonic()
 
     def look(self) -> Watched:
         record = sources.find(self._found, self._run_id)
@@ -130,10 +132,18 @@ class _Followed:
                     self._points.setdefault(name, []).append((row.step or 0, value))
 
     def _ask(self, record: RunRecord) -> None:
-        """Of a server: the histories of metrics whose last value is another one."""
+        """Of a server: the histories of metrics whose last value is another one; now and then, and at its end, of all.
+
+        For the same value may be logged at the next step.
+        """
+        now = time.monotonic()
+        all_of_them = record.status != Status.RUNNING or now >= self._asked_at + ALL_S
+        if all_of_them:
+            self._asked_at = now
         for name, value in record.metrics.items():
             known = self._last.get(name)
-            if name not in self._last or not (value == known or (value != value and known != known)):
+            is_same = value == known or (value != value and known is not None and known != known)
+            if all_of_them or name not in self._last or not is_same:
                 points = self._found.history(record, name)
                 self._points[name] = [(point.step, point.value) for point in points]
                 self._last[name] = value
