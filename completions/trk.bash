@@ -122,7 +122,7 @@ _trk_table() {
         others='file'
         ;;
     best)
-        options='--metric --mode --agg --n --experiment --filter --source --timeout --format --json --field --quiet --help'
+        options='--metric --mode --agg --n --experiment --filter --fresh --source --timeout --format --json --field --quiet --help'
         values='--metric=one:metric: --mode=one::max,min --agg=one::best,last,min,max --n=none -n=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --source=one::local,mlflow,wandb,memory --timeout=none --format=one::table,json,csv,tsv,markdown,plain --field=one:column:run_id,name,experiment,status,start_time,end_time,duration_s,parent_id,backends'
         ;;
     ls)

@@ -278,6 +278,7 @@ complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined,
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
 complete -c trk -n '__trk_in best' -l n -s n -d 'How many runs, best first.' -x
 complete -c trk -n '__trk_in best ls history plot report export import' -l filter -d 'Such as "metrics.f1 > 0.85 and params.model = \'rf\'".' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in best' -l fresh -d 'Read every history, whatever trk left on the runs or remembers.'
 complete -c trk -n '__trk_in best ls search show history plot report artifacts compare check summary export' -l source -d 'Where to read: local, mlflow, wandb.' -x -a 'local mlflow wandb memory'
 complete -c trk -n '__trk_in ls search history export' -l status -d 'RUNNING, FINISHED, …; several with commas.' -x -k -a '(__trk_values many \'\' RUNNING FINISHED FAILED KILLED)'
 complete -c trk -n '__trk_in ls search history export' -l since -d 'Started then or later: 2h, 7d, 2026-11-21T07:27.' -x

@@ -53,7 +53,7 @@ VERBS = {
     "log-image": _LOG + "--name= --step=",
     "log-figure": _LOG + "--name=",
     "log-artifact": _LOG + "--path= --name= --type= --reference=* --no-snapshot",
-    "best": _ASK + "--metric= --mode= --agg= -n/--n= -e/--experiment= --filter=",
+    "best": _ASK + "--metric= --mode= --agg= -n/--n= -e/--experiment= --filter= --fresh",
     "ls": _LIST + "--filter= --deleted",
     "search": _LIST + "--deleted",
     "show": _ASK + "--run=",

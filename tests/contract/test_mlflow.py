@@ -27,6 +27,7 @@ from trk.errors import (
     SourceUnavailable,
     UsageError,
 )
+from trk.query.backed import BackendSource
 from trk.records import Kind, RemoteRun, Row, RunSpec, Status
 from trk.testing import NOON, Arrived, BackendContract, entry, metric
 
@@ -419,6 +420,35 @@ def test_search_pages_through_everything(store: MlflowBackend, monkeypatch: pyte
     monkeypatch.setattr(_mlflow_read, "EXPERIMENTS_PER_QUERY", 2)
     names = [record.name for record in store.search(None, None) if record.name.startswith("paged")]
     assert names == [f"paged{number}" for number in reversed(range(7))]
+
+
+def test_copies_of_a_run_each_have_their_own_numbers(store: MlflowBackend, folder: Path) -> None:
+    first = store.open(spec("copied"))
+    store.deliver(first, [metric(1, "f1", 0.3)])
+    tags = {"trk.run_id": "idcopied"}
+    copy = embedded(folder).create_run(first.experiment_id, tags=tags, start_time=NOON + 5).info.run_id
+    embedded(folder).log_metric(copy, "f1", 0.7, timestamp=NOON, step=0)
+    found = {record.run_id: record for record in store.search("of copied", None)}
+    assert {run_id: record.metrics["f1"] for run_id, record in found.items()} == {
+        "idcopied": 0.3, f"mlflow:{copy}": 0.7,
+    }  # fmt: skip
+    assert {run_id: store.history(record, "f1")[0].value for run_id, record in found.items()} == {
+        "idcopied": 0.3, f"mlflow:{copy}": 0.7,
+    }  # fmt: skip
+    again = store.get("idcopied")
+    assert again is not None
+    assert again.metrics == {"f1": 0.3}
+
+
+def test_a_renamed_experiment_has_its_new_name_for_who_asks_anew(store: MlflowBackend, folder: Path) -> None:
+    run = store.open(spec("renamed"))
+    source = BackendSource(store, None, "{}")
+    list(source.search(None, None))
+    embedded(folder).rename_experiment(run.experiment_id, "another name")
+    source.renew()
+    found = source.get("idrenamed")
+    assert found is not None
+    assert found.experiment == "another name"
 
 
 def test_a_long_history_comes_whole(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,30 @@ def test_every_question_is_answered_as_the_source_answers(both: tuple[WarmSource
         connection.left = True
 
 
+def test_a_search_reads_no_more_than_is_taken_of_it(
+    both: tuple[WarmSource, BackendSource, _Direct], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm, itself, connection = both
+    expected = [run.run_id for run in itself.search(None, None)]
+    taken = []
+    search = BackendSource.search
+
+    def counted(self: BackendSource, *asked: Any) -> Iterator[Any]:
+        for record in search(self, *asked):
+            taken.append(record)
+            yield record
+
+    monkeypatch.setattr(BackendSource, "search", counted)
+    found = warm.search(None, None)
+    first = next(found)
+    assert len(taken) <= 100
+    assert warm.get(first.run_id) == first  # something else in between
+    assert next(warm.search(None, None)) == first
+    few = [first, *(next(found) for _ in range(150))]
+    connection.left = True
+    assert [run.run_id for run in (*few, *found)] == expected
+
+
 def test_its_errors_are_the_sources_own(both: tuple[WarmSource, BackendSource, _Direct]) -> None:
     warm, _, _ = both
 

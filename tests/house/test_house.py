@@ -58,6 +58,7 @@ FLOORS = {
     "trk.query.sources": 5,  # reading a source delivers to it first, and asks which run is the active one:
     "trk.query.ask": 5,  # these are what people call, beside the tracker, and stand above it
     "trk.query.compare": 5,
+    "trk.query.ranking": 5,
     "trk.query.baselines": 5,
     "trk.query.check": 5,
     "trk.query.artifacts": 5,

@@ -250,7 +250,7 @@ def test_what_the_tags_tell_is_asked_for_no_more() -> None:
             for n in range(500)}  # fmt: skip
     texts = stats_tags.tags(many, NOON)
     assert list(texts) == [f"trk.stats.{n}" for n in range(len(texts))]
-    assert all(len(text) < 7500 and json.loads(text) for text in texts.values())
+    assert all(len(text) < 5000 and json.loads(text) for text in texts.values())
     lasts = {key: (2, NOON, found.last) for key, found in many.items()}
     assert stats_tags.told(texts, NOON, lasts) == many
     some = next(iter(lasts))
@@ -258,6 +258,29 @@ def test_what_the_tags_tell_is_asked_for_no_more() -> None:
         assert stats_tags.told(texts, NOON, {**lasts, **otherwise}) == {}
     assert stats_tags.told(texts, NOON + 1, lasts) == {}
     assert stats_tags.told({**texts, "trk.stats.0": '{"end": 1'}, NOON, lasts) == {}
+
+
+def test_a_server_that_refuses_what_is_told_still_takes_the_end(
+    beside_each_other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    takes = SqlAlchemyStore.log_batch
+
+    def log_batch(self: Any, run_id: str, metrics: Any, params: Any, tags: Any, *more: Any) -> None:
+        if any(tag.key.startswith(stats_tags.TAG) for tag in tags):
+            raise MlflowException("a tag is too long", INVALID_PARAMETER_VALUE)
+        takes(self, run_id, metrics, params, tags, *more)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", log_batch)
+    run = run_with([0.1, 0.9, 0.2])
+    assert tags_of(beside_each_other, run) == {}
+    info = beside_each_other.get_run(remote_id(run)).info
+    assert (info.status, bool(info.end_time)) == ("FINISHED", True)
+    assert run.record.backends["mlflow"].rejected == 0
+    assert best_at_mlflow() == (run.id, 0.9, 1)
 
 
 def test_another_programs_later_point_is_noticed(beside_each_other: Any) -> None:
@@ -279,6 +302,23 @@ def test_an_earlier_point_of_the_winner_is_noticed(beside_each_other: Any) -> No
     run, _ = run_with([0.1, 0.7, 0.2]), run_with([0.6])
     beside_each_other.log_metric(remote_id(run), "f1", 0.9, timestamp=NOON - 9, step=-9)
     assert best_at_mlflow() == (run.id, 0.9, -9)
+
+
+def test_a_baseline_is_the_run_that_best_gives(beside_each_other: Any) -> None:
+    winner, other, candidate = run_with([0.1, 0.7, 0.2]), run_with([0.1, 0.6, 0.2]), run_with([0.3])
+    beside_each_other.log_metric(remote_id(winner), "f1", 0.71, timestamp=NOON - 9, step=-9)
+    beside_each_other.log_metric(remote_id(other), "f1", 0.9, timestamp=NOON - 9, step=-9)
+    compared = trk.compare(candidate.id, baseline="best:f1", source="mlflow")
+    assert compared.baseline == other.id
+    assert best_at_mlflow() == (other.id, 0.9, -9)
+
+
+def test_a_hidden_point_of_a_run_that_does_not_win_is_found_when_asked_afresh(beside_each_other: Any) -> None:
+    run, other = run_with([0.1, 0.7, 0.2]), run_with([0.1, 0.6, 0.2])
+    beside_each_other.log_metric(remote_id(other), "f1", 0.9, timestamp=NOON - 9, step=-9)
+    assert best_at_mlflow() == (run.id, 0.7, 1)  # MLflow shows it nowhere but in the history
+    assert trk.best("f1", source="mlflow", fresh=True).runs[0].run.run_id == other.id
+    assert best_at_mlflow() == (other.id, 0.9, -9)  # as it is remembered now
 
 
 def test_a_run_that_was_resumed_tells_of_all_its_points(beside_each_other: Any) -> None:

@@ -389,6 +389,19 @@ def test_a_filter_says_what_parses_back_to_it(asked: Part) -> None:
     assert parse(found.whole_text).whole_text == found.whole_text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NOT " * 50 + "metrics.f1 > 1",
+        "NOT (" * 25 + "metrics.f1 > 1 OR metrics.f1 < 0" + ")" * 25,
+        "metrics.a > 1 OR metrics.b > 1 AND (" * 50 + "metrics.c > 1" + ")" * 50,
+    ],
+)
+def test_the_deepest_filter_parses_back(text: str) -> None:
+    found = parse(text)
+    assert parse(found.whole_text).conditions == found.conditions
+
+
 @given(st.lists(conditions(), max_size=4), st.sampled_from([" AND ", "  and\n", " And "]))
 def test_a_condition_says_what_parses_back_to_it(asked: list[Condition], joint: str) -> None:
     back = parse(joint.join(map(str, asked))).conditions

@@ -35,6 +35,9 @@ def best(
     n: Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many runs, best first.")] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Read every history, whatever trk left on the runs or remembers.")
+    ] = False,
     source: options.Source = None,
     timeout: options.Timeout = "30",
     format: options.Format = None,  # noqa: A002 - the flag's name
@@ -56,8 +59,8 @@ def best(
             mode=mode,  # type: ignore[arg-type]  # the library checks what a user typed
             agg=agg,  # type: ignore[arg-type]
             n=1 if wanted is None else wanted,
-            experiment=experiment, filter=filter, source=source, timeout=options.seconds(timeout), warn=output.warn,
-            progress=report,
+            experiment=experiment, filter=filter, fresh=fresh, source=source, timeout=options.seconds(timeout),
+            warn=output.warn, progress=report,
         )  # fmt: skip
     output.show(_ranking_result(ranking, metric, many=wanted is not None), shape)
     _tell_left_out(ranking, metric, quiet or field is not None)

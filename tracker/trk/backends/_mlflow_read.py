@@ -88,15 +88,27 @@ class _Facts:
 
 
 class Reader:
-    """Asks one MLflow store. What it learns of experiments and parents it keeps: neither is renamed often."""
+    """Asks one MLflow store. What it learns of experiments, parents and runs it keeps until it is to `forget`.
+
+    Of several runs with one trk run id, one has it here, and the others are known by MLflow's own.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._experiments: dict[str, str] = {}
         self._trk_ids: dict[str, str] = {}
         self._remote_ids: dict[str, str] = {}
+        self._owners: dict[str, str] = {}  # the MLflow run that has a trk run id
         self._facts: dict[str, _Facts] = {}
         self._kept: tuple[Any, list[RunRecord]] | None = None  # the latest search of a database file, and what it found
+
+    def forget(self) -> None:
+        """See `KeepingBackend.forget`. Of a database file that nobody has written to since, all is as it was."""
+        if self._kept is not None and self._kept[0][0] == file_mark(self._store.uri):
+            return
+        self._kept = None
+        for known in (self._experiments, self._trk_ids, self._remote_ids, self._owners, self._facts):
+            known.clear()
 
     def search(self, experiment: str | None, filter_string: str | None) -> Iterator[RunRecord]:
         """See `SearchableBackend.search`."""
@@ -132,7 +144,8 @@ class Reader:
             if not run_id.isalnum():  # neither trk's nor MLflow's, and the filter has no way to quote
                 return None
             if same := list(self._runs(self._all_experiments(), tag_filter(run_id))):
-                return self._record(min(same, key=age))
+                owner = self._owners.get(run_id)
+                return self._record(min(same, key=lambda run: (run.info.run_id != owner, age(run))))
         found = self._run(run_id.removeprefix(HANDLE))
         return self._record(found) if found is not None and found.info.lifecycle_stage == "active" else None
 
@@ -191,8 +204,8 @@ class Reader:
                 page = mlflow.search_runs(
                     experiment_ids, filter_string or "", ViewType.ACTIVE_ONLY, RUNS_PER_PAGE, newest, token
                 )
-            for run in page:  # parents are often on the same page: then nobody has to be asked
-                self._trk_ids[run.info.run_id] = _trk_id(run)
+            for run in sorted(page, key=age):  # of those with one trk run id, the first here has it
+                self._trk_ids[run.info.run_id] = self._own_id(run)  # parents are often on the same page
             yield from page
             token = page.token
             if not token:
@@ -238,7 +251,7 @@ class Reader:
             return None
         if remote_id not in self._trk_ids:
             parent = self._run(remote_id)
-            self._trk_ids[remote_id] = HANDLE + remote_id if parent is None else _trk_id(parent)
+            self._trk_ids[remote_id] = HANDLE + remote_id if parent is None else self._own_id(parent)
         return self._trk_ids[remote_id]
 
     def remote_id(self, run_id: str) -> str:
@@ -251,9 +264,15 @@ class Reader:
             raise SourceUnavailable(f"MLflow at {self._store.uri} has no run {run_id}", hint="--source local")
         return self._remote_ids[run_id]
 
+    def _own_id(self, run: Any) -> str:
+        """The run's trk run id, if it is the one that has it; else MLflow's."""
+        remote_id: str = run.info.run_id
+        named = run.data.tags.get(RUN_TAG)
+        return str(named) if named and self._owners.setdefault(named, remote_id) == remote_id else HANDLE + remote_id
+
     def _record(self, run: Any) -> RunRecord:
         info, data = run.info, run.data
-        run_id = _trk_id(run)
+        run_id = self._own_id(run)
         self._remote_ids[run_id] = info.run_id
         status = _STATUS.get(info.status) or Status(info.status)
         ended = status is not Status.RUNNING and info.end_time  # a reopened run keeps its old end time there
@@ -272,10 +291,6 @@ class Reader:
             metrics={key: _value(value) for key, value in data.metrics.items()},
             tags={key: text for key, text in data.tags.items() if not _is_bookkeeping(key)},
         )
-
-
-def _trk_id(run: Any) -> str:
-    return str(run.data.tags.get(RUN_TAG) or HANDLE + run.info.run_id)
 
 
 def _is_bookkeeping(key: str) -> bool:

@@ -5,8 +5,10 @@ value with its step and time, the lowest and the highest finite value with their
 
 They are believed as long as MLflow says the same of all that it tells without the histories: the end, which metrics
 there are, and the last point of each. So another program that went on with the run, or logged beside trk, is noticed;
-one that put a point before the last one of a metric, without ending the run, is not: hence `best` reads the history of
-the run that wins.
+one that put a point before the last one of a metric, without ending the run, is not: MLflow shows it nowhere but in the
+history. Whoever ranks runs reads the histories of those that come first, so no value is given that its run does not
+have. That a run which does not come first was given a better point like that, only `best --fresh` finds, which reads
+all histories.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from trk.records import MetricStats
 from trk.rules import HUGE
 
 TAG = "trk.stats."
-MAX_TEXT = 7400  # characters of a tag; MLflow cuts what is longer than 8,000, older servers than 5,000
+MAX_TEXT = 4900  # characters of a tag; MLflow takes 8,000, older servers refuse more than 5,000
 MAX_TAGS = 90  # of one run, in one request with its 100: the histories of metrics beyond are read
 
 Last = tuple[int, int, float]  # step, milliseconds, value

@@ -199,15 +199,22 @@ def _set_status(store: Store, run: RemoteRun, row: Row) -> None:
     if row.files:
         content.send_manifest(store, run, row)
     if row.final and not run.external:
-        tell = stats.tags(row.stats, row.time_ms)
-        for request in _requests((), {}, tell):
-            with store.calling() as mlflow:
-                mlflow.log_batch(run.remote_id, *request)
+        _leave_stats(store, run, row)
     with store.calling() as mlflow:
         from mlflow.entities import RunStatus
 
         end_ms = None if status is Status.RUNNING else row.time_ms
         mlflow.update_run_info(run.remote_id, RunStatus.from_string(status.value), end_ms, None)
+
+
+def _leave_stats(store: Store, run: RemoteRun, row: Row) -> None:
+    """Tell of the histories in tags. Without them they are read: a server that refuses them still takes the end."""
+    try:
+        for request in _requests((), {}, stats.tags(row.stats, row.time_ms)):
+            with store.calling() as mlflow:
+                mlflow.log_batch(run.remote_id, *request)
+    except BackendRefused:
+        return
 
 
 def _set_deleted(store: Store, run: RemoteRun, row: Row) -> None:

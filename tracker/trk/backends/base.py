@@ -149,6 +149,17 @@ class ScoringBackend(Protocol):
 
 
 @runtime_checkable
+class KeepingBackend(Protocol):
+    """A backend that keeps what it learns of names from one question to the next."""
+
+    name: str
+
+    def forget(self) -> None:
+        """Ask again: somebody may have renamed something."""
+        ...
+
+
+@runtime_checkable
 class ArtifactBackend(Protocol):
     """A backend whose runs' files can be listed and fetched. All of these raise SourceUnavailable as above."""
 

@@ -96,6 +96,10 @@ class MlflowBackend:
         """The directions that were defined for the metrics of an experiment."""
         return self._reader.modes(experiment)
 
+    def forget(self) -> None:
+        """Ask for the names of experiments and parents again."""
+        self._reader.forget()
+
     def told(self, run: RunRecord, metric: str) -> MetricStats | None:
         """What delivery left when the run ended, unless somebody else has gone on with it."""
         return self._reader.told(run, metric)

@@ -1,7 +1,8 @@
 """The daemon's answers to questions: it asks backends whose SDKs are imported already, with the same code as anybody.
 
 A conversation is about one source. Each question is one message; the answer is messages with `some` of it, or with how
-many histories are `read`, and one with `end`: the rest of the answer, or the error.
+many histories are `read`, and one with `end`: the rest of the answer, or the error. A search is answered with the first
+runs, and `more` are asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from trk import backends
@@ -93,6 +94,8 @@ class _Conversation:
         self._source = source
         self._known: dict[str, RunRecord] = {}  # what it was told of
         self._scored: dict[str, Score] = {}
+        self._numbers = count()
+        self._searches: dict[int, Iterator[RunRecord]] = {}  # of which there may be more
 
     def answer(self, said: Message) -> Iterator[Message]:
         """The answer to a question, message by message."""
@@ -103,11 +106,20 @@ class _Conversation:
                 yield {"end": None, "error": wire.error_out(error)}
 
     def _search(self, said: Message) -> Iterator[Message]:
+        """The first runs; in `end` is the number by which more are asked for, if there may be more."""
         found = self._source.search(said["experiment"], _where(said))
-        while page := list(islice(found, RECORDS)):
-            self._known.update((record.run_id, record) for record in page)
-            yield {"some": [wire.record_out(record) for record in page]}
-        yield {"end": None}
+        yield from self._page(next(self._numbers), found)
+
+    def _more(self, said: Message) -> Iterator[Message]:
+        yield from self._page(said["search"], self._searches.pop(said["search"]))
+
+    def _page(self, number: int, found: Iterator[RunRecord]) -> Iterator[Message]:
+        page = list(islice(found, RECORDS))
+        self._known.update((record.run_id, record) for record in page)
+        yield {"some": [wire.record_out(record) for record in page]}
+        if len(page) == RECORDS:
+            self._searches[number] = found
+        yield {"end": number if len(page) == RECORDS else None}
 
     def _get(self, said: Message) -> Iterator[Message]:
         found = self._source.get(said["run"])
@@ -184,6 +196,7 @@ def _where(said: Message) -> Filter | None:
 
 _QUESTIONS: dict[str, Callable[[_Conversation, Message], Iterator[Message]]] = {
     "search": _Conversation._search,
+    "more": _Conversation._more,
     "get": _Conversation._get,
     "history": _Conversation._history,
     "modes": _Conversation._modes,

@@ -6,11 +6,12 @@ import difflib
 import time
 import warnings
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from trk import config, rules, session
 from trk.errors import NotFound, UsageError
-from trk.query import filters, sources
+from trk.query import filters, ranking, sources
 from trk.query.backed import Progress
 from trk.query.sources import Score, Source, Warn
 from trk.records import Aggregate, Best, BestRun, Mode, Ranking, RunRecord
@@ -77,6 +78,7 @@ def best(
     n: int = 1,
     experiment: str | None = None,
     filter: str | None = None,  # noqa: A002 - the word of the command line and of MLflow
+    fresh: bool = False,
     source: str | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
     warn: Warn = warn_python,
@@ -102,16 +104,21 @@ def best(
     found = sources.choose(source, timeout=timeout, warn=warn, progress=progress)
     place = narrowed(experiment)
 
-    def ask(believe: bool = True) -> Ranking:
-        scores, without = found.scores(metric, place, where, agg != "last", believe=believe)
-        if not scores:
-            raise _unknown_metric(found, metric, place, where)
-        direction = mode or _direction(found, metric, {score.experiment for score in scores})
-        by = Best(metric, 0.0, 0, direction, agg)
-        first = _first(scores, by, n)
-        if not all(found.holds(score, metric) for _, score in first):
-            return ask(believe=False)  # somebody put points where nobody could see it: everything is looked at
-        not_finite = sum(_value(score, by) is None for score in scores)
+    def ask() -> Ranking:
+        scores: list[Score] = []
+        without = 0
+        by = Best(metric, 0.0, 0, mode or "max", agg)
+
+        def scored(believe: bool) -> tuple[list[Score], Best]:
+            nonlocal scores, without, by
+            scores, without = found.scores(metric, place, where, agg != "last", believe=believe)
+            if not scores:
+                raise _unknown_metric(found, metric, place, where)
+            by = replace(by, mode=mode or _direction(found, metric, {score.experiment for score in scores}))
+            return scores, by
+
+        first = ranking.first(found, n, scored, believe=not fresh)
+        not_finite = sum(ranking.value(score, by.mode, agg) is None for score in scores)
         return Ranking([_best_run(found, score, value, by) for value, score in first], without, not_finite)
 
     return sources.within(found, deadline, ask)
@@ -135,24 +142,6 @@ def _unknown_metric(source: Source, metric: str, experiment: str | None, where: 
     near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
     hint = f"there is {', '.join(near)}" if near else "no metrics have been logged there"
     return NotFound(f"no run{place} has the metric {metric} (source {source.name})", hint=hint)
-
-
-def _value(score: Score, by: Best) -> tuple[float, int | None] | None:
-    """The value of a run that counts, with its step; None when it is not finite."""
-    if by.agg == "last":
-        return (score.last, score.last_step) if rules.is_ranked(score.last) else None
-    largest = by.agg == "max" or (by.agg == "best" and by.mode == "max")
-    return score.high if largest else score.low
-
-
-def _first(scores: Sequence[Score], by: Best, n: int) -> list[tuple[tuple[float, int | None], Score]]:
-    """The `n` best, with the value that counts and its step. Raises NotFound when none has one."""
-    sign = -1.0 if by.mode == "max" else 1.0
-    valued = [(found, score) for score in scores if (found := _value(score, by)) is not None]
-    if not valued:
-        raise NotFound(f"no run has a finite value of {by.metric}", hint="NaN and infinity are never best")
-    valued.sort(key=lambda pair: (sign * pair[0][0], pair[1].start_ms, pair[1].run_id))
-    return valued[:n]
 
 
 def _best_run(source: Source, score: Score, found: tuple[float, int | None], by: Best) -> BestRun:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from trk.backends.base import ArtifactBackend, ScoringBackend, SearchableBackend
+from trk.backends.base import ArtifactBackend, KeepingBackend, ScoringBackend, SearchableBackend
 from trk.backends.histories import THREADS, in_threads
 from trk.errors import ConfigurationError
 from trk.journal import files, lifecycle, read, remembered
@@ -42,7 +42,9 @@ class BackendSource:
         self.renew()
 
     def renew(self) -> None:
-        """Look into the journal again: for who keeps a source from one question to the next."""
+        """Look into the journal and at names again: for who keeps a source from one question to the next."""
+        if isinstance(self._backend, KeepingBackend):
+            self._backend.forget()
         if self._journal is not None:
             self._attached = dict(lifecycle.externals(self._journal, self.name, self._target))
             self._deleted = frozenset(lifecycle.deleted_ids(self._journal))
@@ -139,10 +141,9 @@ class BackendSource:
         found = {}
         known = remembered.load(self._folder, self._target, metric) if self._folder is not None else {}
         for record in records:
-            numbers = backend.told(record, metric)
-            mark, kept = known.get(record.run_id, (None, None))
-            if numbers is None and mark is not None and mark == backend.mark(record, metric):
-                numbers = kept
+            mark, numbers = known.get(record.run_id, (None, None))
+            if mark is None or mark != backend.mark(record, metric):
+                numbers = backend.told(record, metric)  # what was read from an ended run is newer than that
             if numbers is not None:
                 found[record.run_id] = score(record, numbers, told=True)
         return found

@@ -18,10 +18,10 @@ from typing import cast, get_args
 from trk import rules, session
 from trk.errors import NotFound, UsageError
 from trk.journal import select
-from trk.query import filters, sources
+from trk.query import filters, ranking, sources
 from trk.query.conditions import Condition
-from trk.query.sources import Source
-from trk.records import Mode, RunRecord, Status
+from trk.query.sources import Score, Source
+from trk.records import Best, Mode, RunRecord, Status
 
 BEST = "best:"
 TAG = "tag:"
@@ -126,25 +126,21 @@ def ranked(
     As `best` ranks them: over whole histories, without what is not finite. Raises NotFound when none is left, and
     UsageError when the direction is not known.
     """
-    scores, _ = source.scores(metric, experiment, None, extremes=True)
-    scores = [score for score in scores if besides is None or score.run_id != besides.run_id]
-    if not scores:
-        raise _unknown_metric(source, metric, experiment)
-    found = mode or direction(source.modes({score.experiment for score in scores}), metric)
-    if found is None:
-        raise UsageError(
-            f"which is better for {metric}, more or less?",
-            hint=f"--mode max or --mode min, best:{metric}:max, or once: trk define-metric {metric} --mode max",
-        )
-    sign = -1.0 if found == "max" else 1.0
-    valued = [
-        (sign * point[0], score.start_ms, score.run_id, score)
-        for score in scores
-        if (point := score.high if found == "max" else score.low) is not None
-    ]
-    if not valued:
-        raise NotFound(f"no run has a finite value of {metric}", hint="NaN and infinity are never best")
-    return [source.scored(score) for *_, score in sorted(valued, key=lambda entry: entry[:3])[:n]]
+
+    def ask(believe: bool) -> tuple[list[Score], Best]:
+        scores, _ = source.scores(metric, experiment, None, extremes=True, believe=believe)
+        scores = [score for score in scores if besides is None or score.run_id != besides.run_id]
+        if not scores:
+            raise _unknown_metric(source, metric, experiment)
+        found = mode or direction(source.modes({score.experiment for score in scores}), metric)
+        if found is None:
+            raise UsageError(
+                f"which is better for {metric}, more or less?",
+                hint=f"--mode max or --mode min, best:{metric}:max, or once: trk define-metric {metric} --mode max",
+            )
+        return scores, Best(metric, 0.0, 0, found, "best")
+
+    return [source.scored(score) for _, score in ranking.first(source, n, ask)]
 
 
 def _unknown_metric(source: Source, metric: str, experiment: str | None) -> NotFound:

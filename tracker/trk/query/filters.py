@@ -22,7 +22,7 @@ from trk.query.conditions import (
     RunView,
     Value,
 )
-from trk.query.logic import Part, either, leaves
+from trk.query.logic import Part, both, either, leaves
 from trk.records import RunRecord, Status
 from trk.rules import HUGE, check_text, check_time, parse_duration, shown
 
@@ -109,7 +109,7 @@ class Filter:
     @property
     def whole_text(self) -> str:
         """All of it, as it parses back: for a backend that takes more than MLflow's grammar."""
-        return " AND ".join(map(str, self.conditions))
+        return str(both(self.conditions))
 
     @property
     def mlflow_text(self) -> str:

@@ -1,4 +1,7 @@
-"""What joins the conditions of a filter: AND, OR, NOT. Each holds or does not; there is no third answer."""
+"""What joins the conditions of a filter: AND, OR, NOT. Each holds or does not; there is no third answer.
+
+`str()` of each parses back. It has no parentheses but those it needs, so it is never deeper than what was parsed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Both:
         return all(part.holds(view) for part in self.parts)
 
     def __str__(self) -> str:
-        return f"({' AND '.join(map(str, self.parts))})"
+        return " AND ".join(f"({part})" if isinstance(part, Either) else str(part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Either:
         return any(part.holds(view) for part in self.parts)
 
     def __str__(self) -> str:
-        return f"({' OR '.join(map(str, self.parts))})"
+        return " OR ".join(map(str, self.parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Not:
         return not self.part.holds(view)
 
     def __str__(self) -> str:
-        return f"(NOT {self.part})"
+        return f"NOT ({self.part})" if isinstance(self.part, (Both, Either)) else f"NOT {self.part}"
 
 
 Part = Condition | Both | Either | Not

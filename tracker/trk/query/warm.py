@@ -38,9 +38,21 @@ class WarmSource:
 
     def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
         """The runs that match, newest first."""
-        asked = {"experiment": experiment, "where": _told(where)}
-        found = self._ask("search", asked, lambda some, end: [wire.record_in(record) for record in some])
-        yield from self._here.search(experiment, where) if found is None else found[0]
+        what = "search"
+        asked: dict[str, Any] = {"experiment": experiment, "where": _told(where)}
+        given: set[str] = set()
+        while True:
+            # Some at a time: who wants no more asks no more, and may ask something else in between.
+            found = self._ask(what, asked, lambda some, end: ([wire.record_in(record) for record in some], end))
+            if found is None:
+                yield from (record for record in self._here.search(experiment, where) if record.run_id not in given)
+                return
+            records, number = found[0]
+            given.update(record.run_id for record in records)
+            yield from records
+            if number is None:
+                return
+            what, asked = "more", {"search": number}
 
     def get(self, named: str) -> RunRecord | None:
         """The run of this id; None when there is none."""
