@@ -168,7 +168,7 @@ def test_a_row_shows_within_seconds_and_a_run_goes_on_after_its_end(
     began = time.monotonic()
     wandb_place.done("log-metric", "loss", "0.5")
     helpers.until(lambda: len(run_of(wandb_server, run_id).history) == 2)
-    assert time.monotonic() - began < 8  # 2.5 s where nothing else is going on: the benchmarks measure it
+    assert time.monotonic() - began < 20  # 2.5 s where nothing else is going on: the benchmarks measure it
     wandb_place.done("define-metric", "loss", "--mode", "min")
     wandb_place.done("end", "--exit-code", "143", "--strict", "-q")
     run = run_of(wandb_server, run_id)
