@@ -19,6 +19,7 @@ import pytest
 import helpers
 import trk
 from daemon.tools import Place
+from faults.harness.proxy import Proxy
 from trk.daemon import place as lock
 from trk.delivery.lock import DeliverLock
 from trk.errors import ConfigurationError
@@ -439,12 +440,10 @@ def test_a_daemon_that_goes_on_is_no_reason_to_say_anything(place: Place) -> Non
 
 @needs_mlflow
 def test_a_server_that_is_down_is_told_in_one_line_and_gets_everything_once_it_is_up(
-    place: Place, tmp_path: Path
+    place: Place, link: Proxy
 ) -> None:
-    from servers.mlflow_server import MlflowServer, free_port
-
-    server = MlflowServer(tmp_path / "server", free_port())
-    env = {"TRK_BACKENDS": "mlflow", "MLFLOW_TRACKING_URI": server.url}
+    link.turn("refuse")
+    env = {"TRK_BACKENDS": "mlflow", "MLFLOW_TRACKING_URI": link.url}
     code = (
         "for n in range(3):\n"
         "    run = trk.start(f'run{n}', delivery='thread', exit_timeout=2)\n"
@@ -452,10 +451,10 @@ def test_a_server_that_is_down_is_told_in_one_line_and_gets_everything_once_it_i
     )
     (line,) = done(place, code, **env).splitlines()
     assert "3 runs are not all at mlflow: 6 rows pending" in line
-    with server:
-        place.done("sync", "-q", "--strict", timeout=90, TRK_DAEMON="off", **env)
-        for n in range(3):
-            place.done("verify", f"run{n}", **env)
+    link.turn("pass")
+    place.done("sync", "-q", "--strict", timeout=90, TRK_DAEMON="off", **env)
+    for n in range(3):
+        place.done("verify", f"run{n}", **env)
 
 
 def test_an_interrupt_while_leaving_leaves_at_once(place: Place, tmp_path: Path) -> None:
