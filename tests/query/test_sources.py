@@ -368,7 +368,7 @@ def test_a_metric_whose_name_is_part_of_another_is_told_apart() -> None:
 @pytest.mark.parametrize(
     ("question", "words"),
     [
-        ("best", ["metric", "mode", "agg", "n", "experiment", "filter", "source", "timeout"]),
+        ("best", ["metric", "mode", "agg", "n", "experiment", "filter", "fresh", "source", "timeout"]),
         (
             "search",
             ["filter", "experiment", "status", "since", "until", "sort", "n", "deleted", "source", "timeout"],

@@ -13,7 +13,7 @@ from typing import Any
 
 from trk import addresses, backends, config, session
 from trk.backends._mlflow_artifacts import Artifacts
-from trk.backends._mlflow_read import NOTE_TAG, PARENT_TAG, Reader, asked, is_empty
+from trk.backends._mlflow_read import NOTE_TAG, PARENT_TAG, RUN_TAG, Reader, asked, is_empty
 from trk.backends._mlflow_store import Store
 from trk.errors import BackendError, NotFound, SourceUnavailable
 from trk.expecting import same
@@ -138,12 +138,12 @@ class _Source:
         if known is None:  # it was deleted meanwhile
             return
         run, record = known
-        trk_id = self._trk_id(remote_id, record.run_id, intake)
-        if trk_id is None and not record.run_id.startswith(HANDLE):
-            if is_empty(run):  # its making was tried twice
-                intake.leave_out(f"{HANDLE}{remote_id}", record.name, f"an empty copy of run {record.run_id}")
-                return
-            record = replace(record, run_id=f"{HANDLE}{remote_id}")
+        made_as = run.data.tags.get(RUN_TAG) or None
+        trk_id = self._trk_id(remote_id, made_as, intake)
+        if trk_id is None and made_as is not None and is_empty(run):  # its making was tried twice
+            intake.leave_out(f"{HANDLE}{remote_id}", record.name, f"an empty copy of run {made_as}")
+            return
+        record = replace(record, run_id=trk_id or f"{HANDLE}{remote_id}")
         taken = intake.begin(self._head(run, record, intake))
         if taken is None:
             return
@@ -151,9 +151,9 @@ class _Source:
             _lines(taken, time_ms, step, points)
         taken.end(End(record.status, _ms(record.end_time), files=self._files(record, intake)))
 
-    def _trk_id(self, remote_id: str, run_id: str, intake: Intake) -> str | None:
-        """Trk's id of a run at MLflow; None when trk did not make it, or it is a copy of one that trk made."""
-        if run_id.startswith(HANDLE):
+    def _trk_id(self, remote_id: str, run_id: str | None, intake: Intake) -> str | None:
+        """Trk's id of a run that says it has this one; None when it says none, or is a copy of the one that has it."""
+        if run_id is None:
             return None
         if remote_id not in self._trk_ids:
             was_copy = intake.started(f"{HANDLE}{remote_id}", self._place) is not None  # and stays a run of its own
@@ -186,7 +186,7 @@ class _Source:
             return None
         above = self._reader.any(remote_id)
         start_ms = above[0].info.start_time if above is not None else run.info.start_time
-        trk_id = self._trk_id(remote_id, record.parent_id, intake)
+        trk_id = self._trk_id(remote_id, above[0].data.tags.get(RUN_TAG) or None, intake) if above is not None else None
         return f"{HANDLE}{remote_id}", trk_id, start_ms or 0
 
     def _points(self, run: Any) -> Iterator[Point]:

@@ -332,7 +332,7 @@ def _found(
     missing = [name for name in named if name is not None and name not in columns]
     if missing and not some_missing:
         raise UsageError(
-            f"{shown(path)} has no column {shown(missing[0])}",
+            f"{shown(os.path.basename(path))} has no column {shown(missing[0])}",
             hint="columns: " + ", ".join(shown(column) for column in list(columns)[:20]),
         )
 
