@@ -131,6 +131,7 @@ def test_the_ui_shows_the_runs_own_store_and_a_ctrl_c_leaves_nothing_behind(deli
 
 
 @real
+@pytest.mark.long
 def test_a_taken_port_is_passed_by_and_a_terminated_ui_leaves_nothing_behind(
     delivered: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -329,6 +329,7 @@ def test_a_child_that_outlives_a_killed_parent_does_not_keep_the_lock(place: Pla
 
 
 @needs_mlflow
+@pytest.mark.long
 def test_forks_in_the_middle_of_deliveries_leave_mlflows_store_whole(place: Place, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/store.db"
     code = (
@@ -439,9 +440,7 @@ def test_a_daemon_that_goes_on_is_no_reason_to_say_anything(place: Place) -> Non
 
 
 @needs_mlflow
-def test_a_server_that_is_down_is_told_in_one_line_and_gets_everything_once_it_is_up(
-    place: Place, link: Proxy
-) -> None:
+def test_a_server_that_is_down_is_told_in_one_line_and_gets_everything_once_it_is_up(place: Place, link: Proxy) -> None:
     link.turn("refuse")
     env = {"TRK_BACKENDS": "mlflow", "MLFLOW_TRACKING_URI": link.url}
     code = (

@@ -349,6 +349,7 @@ def test_a_server_that_is_gone_or_silent_slows_no_log_command_and_holds_up_no_en
     assert_all_there(server, run)
 
 
+@pytest.mark.long
 def test_without_a_daemon_a_silent_server_holds_up_no_end_either(
     place: Place, proxy: Proxy, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

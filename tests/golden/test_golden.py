@@ -130,9 +130,13 @@ def running() -> dict[str, Future[dict[str, str]]]:
     return {}
 
 
+# Scripts of dozens of commands, each of which is tried in tests/cli besides.
+LONG = ("bundles", "compare", "delete-restore", "end-exit-code", "exit-codes", "formats", "run-names")
+
+
 def needs(case: str) -> list[pytest.MarkDecorator]:
     if not case.startswith("mlflow-"):
-        return []
+        return [pytest.mark.long] if case in LONG and not WRITE else []
     absent = importlib.util.find_spec("mlflow") is None
     return [pytest.mark.mlflow, pytest.mark.skipif(absent, reason="mlflow is not installed")]
 

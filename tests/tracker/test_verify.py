@@ -467,6 +467,7 @@ def test_a_backend_that_can_not_be_read_back_is_told_so(monkeypatch: pytest.Monk
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_a_hundred_thousand_points_take_seconds_and_the_lists_stay_short() -> None:
     run = trk.start("long", backends="memory")
     rows = [({f"m{at % 50}": float(at)}, at, T0 + at) for at in range(100_000)]
