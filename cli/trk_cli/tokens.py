@@ -72,6 +72,7 @@ VERBS = {
     "doctor": "--timeout= " + _SHOW,
     "ui": "--host= --port= --open --run= --timeout= --json -q/--quiet",
     "completion": "",
+    "shell-init": "",
     "demo": "-q/--quiet",
     "help": "",
 }
