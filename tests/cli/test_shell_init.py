@@ -241,7 +241,8 @@ def test_a_process_that_was_killed_is_done_without_and_nothing_is_doubled(
 
 FAKE = """
 [ "$1" = __serve ] || exec real-trk "$@"
-mkfifo in out && echo "trk-serve $$ - $PWD"
+mkfifo in out 2>/dev/null || exit 1
+echo "trk-serve $$ - $PWD"
 exec >/dev/null 2>&1
 dd bs=65536 count=1 <in &
 """
