@@ -73,8 +73,7 @@ def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
     """Explain a topic: bundles, checks, ci, delivery, exit-codes, filters, import, json,
-    ls, pictures, sessions, sources, storage, trackers.
-    pictures, sessions, sources, storage, trackers.
+    ls, pictures, run, sessions, sources, storage, trackers.
 
     Example: trk help exit-codes
     """
