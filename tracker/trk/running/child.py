@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from trk.running.signals import Signals
 from trk.running.terminal import Terminal, is_terminal
 
 SHELL = "/bin/sh"  # what runs a script that does not say who does
+STOP_S = 0.5  # how long a command that is to stop may take for it
+_LOOK_S = 0.25
 Sinks = Callable[[], ways.Sink | None]  # makes the sink of one stream
 
 
@@ -196,13 +199,21 @@ class Child:
 
     def _wait(self) -> int:
         assert self._process is not None
+        ended = threading.Event()
+        threading.Thread(target=self._await_end, args=(ended,), daemon=True).start()
+        while not ended.wait(_LOOK_S):  # here Python handles signals that another thread was interrupted by
+            pass
+        with self._lock:
+            self._over = True
+        return self._process.wait()
+
+    def _await_end(self, ended: threading.Event) -> None:
+        assert self._process is not None
         if hasattr(os, "waitid"):  # as long as it is not asked how it ended, its number is nobody else's
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         else:
             self._process.wait()
-        with self._lock:
-            self._over = True
-        return self._process.wait()
+        ended.set()
 
     # ---- signals
 
@@ -236,7 +247,19 @@ class Child:
             self._stop_terminals()
         elif not had_it:
             self._send(signal.SIGTSTP)
+        self._await_stop()
         os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _await_stop(self) -> None:
+        """Until it has stopped, for a moment: what it says before it does is to go through."""
+        deadline = time.monotonic() + STOP_S
+        while hasattr(os, "waitid") and not self._over and time.monotonic() < deadline:
+            try:
+                if os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT | os.WNOHANG) is not None:
+                    return
+            except ChildProcessError:
+                return
+            time.sleep(0.005)
 
     def _typed(self, keys: bytes) -> bool:
         """Ctrl-Z stops us, and all that is in our pipeline, as it does without a terminal in between."""

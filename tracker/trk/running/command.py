@@ -237,6 +237,7 @@ def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tu
         environ = {**settings.environment(), "TRK_RUN": run.id, "TRK_DIR": run.folder}
         child = Child(prepared.words, prepared.path, environ, sink)
         child.start()
+        signals.hold()
     except BaseException as error:  # also Ctrl-C: the run is not left open
         if listening is not None:
             listening.abandon()

@@ -56,12 +56,15 @@ class Signals:
                 self._ignored = True
         return self
 
-    def start(self, passing: Passing) -> None:
-        """The command runs: pass on what came, and what comes."""
-        self._passing = passing
+    def hold(self) -> None:
+        """The command is started, with the mask that we were started with: from now on no thread is interrupted."""
         if self._before and hasattr(signal, "sigwaitinfo"):
-            # From now on: the command was started with the mask that we were started with.
             self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*self._before, _STOP_WATCHING])
+
+    def start(self, passing: Passing) -> None:
+        """Pass on what came, and what comes."""
+        self._passing = passing
+        if self._mask is not None:
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
         while self._early:
