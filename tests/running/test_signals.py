@@ -113,7 +113,7 @@ def test_who_is_not_told_of_his_childrens_deaths_still_learns_how_the_command_en
 
 def test_ctrl_c_in_the_middle_of_a_pipeline_reaches_the_command_once(project: Path) -> None:
     script = f"import sys; exec({EARS!r})"
-    line = f"{' '.join(WRAP)} {sys.executable} -c \"$EARS\" {' '.join(TOLD)} | cat; echo over"
+    line = f'{" ".join(WRAP)} {sys.executable} -c "$EARS" {" ".join(TOLD)} | cat; echo over'
     env = {**child_environment(), "EARS": script}
     terminal = Terminal(["bash", "-c", f"trap : INT; {line}"], env, project)
     try:
