@@ -20,6 +20,22 @@ SHORT = (0, 1, 2, 3, 124, 125, 126, 127, 128, 130, 137, 143, 255)
 DEADLY = ("SIGTERM", "SIGKILL", "SIGINT", "SIGSEGV", "SIGABRT", "SIGPIPE", "SIGHUP", "SIGUSR1", "SIGALRM")
 
 
+# Kills what listens beside the command, and takes the journal away.
+HARM = """
+import os, shutil
+for name in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+    try:
+        words, about = open(f"/proc/{name}/cmdline").read(), open(f"/proc/{name}/status").read()
+    except OSError:
+        continue
+    if int(name) != os.getpid() and "trk.running.listener" in words and f"PPid:\\t{os.getppid()}\\n" in about:
+        os.kill(int(name), 9)
+shutil.rmtree(os.environ["TRK_DIR"])
+print("loss: 1")
+raise SystemExit(3)
+"""
+
+
 @pytest.fixture(autouse=True)
 def _same_trk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", child_environment()["PYTHONPATH"])
@@ -27,6 +43,11 @@ def _same_trk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shell(script: str, **more: object) -> trk.CommandResult:
     return trk.run_command(["sh", "-c", script], **more)  # type: ignore[arg-type]
+
+
+def record(result: trk.CommandResult) -> trk.RunRecord:
+    assert result.record is not None
+    return result.record
 
 
 def kept(result: trk.CommandResult, project: Path) -> bytes:
@@ -40,8 +61,8 @@ def test_every_exit_status_is_the_commands_own(course: Course) -> None:
         result = shell(f"exit {code}", output=False)
         status = {0: "FINISHED", 130: "KILLED", 137: "KILLED", 143: "KILLED"}.get(code, "FAILED")
         assert (result.exit_code, result.signal, result.status) == (code, None, status)
-        assert result.record.status == status
-        assert result.record.tags["run.exit_code"] == str(code)
+        assert record(result).status == status
+        assert record(result).tags["run.exit_code"] == str(code)
         assert result.troubles == ()
 
 
@@ -107,18 +128,24 @@ def test_a_command_knows_its_run_wherever_it_works(project: Path, tmp_path: Path
     code = "import os, trk\nos.chdir('/')\ntrk.active_run().log_metric('f1', 0.5)\n"
     result = trk.run_command([sys.executable, "-c", code], key_prefix="p/")
     assert result.troubles == ()
-    assert result.record.metrics == {"p/f1": 0.5}
+    assert record(result).metrics == {"p/f1": 0.5}
     assert not Path(session.session_path(str(project / ".trk"))).exists()
 
 
 def test_a_run_that_its_command_ends_stays_as_that_has_ended_it() -> None:
     code = "import trk\ntrk.active_run().finish('KILLED')"
     result = trk.run_command([sys.executable, "-c", code], output=False)
-    assert (result.exit_code, result.record.status) == (0, "KILLED")
+    assert (result.exit_code, record(result).status) == (0, "KILLED")
+
+
+def test_what_fails_at_our_side_changes_nothing_about_the_command(project: Path) -> None:
+    result = trk.run_command([sys.executable, "-c", HARM], scrape=Path("/proc/self/stat").exists())
+    assert result.exit_code == 3
+    assert result.troubles
 
 
 def test_a_run_inside_another_one_is_its_own_unless_it_is_to_be_its_child() -> None:
     with trk.start("outer") as outer:
         alone = shell("true")
         child = shell("true", nested=True)
-    assert (alone.record.parent_id, child.record.parent_id) == (None, outer.id)
+    assert (record(alone).parent_id, record(child).parent_id) == (None, outer.id)

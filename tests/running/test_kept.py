@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capture.test_secrets import SHAPED
 from trk.running.kept import Kept, Lines
 
 KEY = b"AKIA" + b"IOSFODNN7" + b"EXAMPLE"
@@ -45,6 +46,14 @@ def test_a_secret_in_pieces_is_masked(size: int, secret: bytes) -> None:
     assert b"EXAMPLE" not in found
     assert b"***" in found
     assert found.endswith(b"and on\n")
+
+
+@pytest.mark.parametrize("kind", sorted(SHAPED))
+def test_what_has_the_shape_of_a_secret_is_in_no_log(kind: str) -> None:
+    secret = SHAPED[kind]
+    raw = f"short\nand {secret}\nshort\r\nmore: {secret}".encode()
+    for at in range(1, len(raw), 7):
+        assert secret.encode() not in kept(raw[:at], raw[at:])
 
 
 def test_a_key_of_many_lines_is_masked_with_the_other_stream_between() -> None:

@@ -94,7 +94,11 @@ def _carried_out(prepared: library.Prepared, first: float, quiet: bool) -> libra
     """Run it, when the backends have the run or `first` seconds are over, and say what went wrong."""
     _tell_start(prepared, quiet)
     if first:
-        daemon.deliver(prepared.run.journal, prepared.run.folder, [prepared.run.id], timeout=first)
+        try:
+            daemon.deliver(prepared.run.journal, prepared.run.folder, [prepared.run.id], timeout=first)
+        except BaseException:  # Ctrl-C, too: a run whose command never was is not left open
+            prepared.run.finish("KILLED")
+            raise
     result = library.carried_out(prepared)
     for trouble in result.troubles:
         output.warn(trouble)
@@ -130,7 +134,7 @@ def _delivered(
     run = prepared.run
     code = result.exit_code
     try:
-        if limit is not None:
+        if limit is not None and result.record is not None:
             with progress.bar(quiet) as report:
                 daemon.deliver(
                     run.journal, run.folder, [run.id], timeout=limit, progress=report, trouble=session.trouble(quiet)

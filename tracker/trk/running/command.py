@@ -62,6 +62,8 @@ class Prepared:
 class CommandResult:
     """What became of a command: its exit status as a shell has it, the signal it died of, and its run's record.
 
+    The record is None only when the journal can't be read any more.
+
     `points` and `metrics` are what was read out of its output; `troubles` what trk could not do meanwhile.
     """
 
@@ -69,7 +71,7 @@ class CommandResult:
     status: str
     exit_code: int
     signal: int | None
-    record: RunRecord
+    record: RunRecord | None
     points: int = 0
     metrics: tuple[str, ...] = ()
     troubles: tuple[str, ...] = field(default=())
@@ -128,12 +130,14 @@ def run_command(
     )  # fmt: skip
     result = carried_out(prepared)
     run = prepared.run
+    if result.record is None:
+        return result
     if wait:
         daemon.deliver(run.journal, run.folder, [run.id], timeout=timeout)
-    result = replace(result, record=run.record)
+    record = run.record
     if strict:
-        delivery.check_delivered([result.record])
-    return result
+        delivery.check_delivered([record])
+    return replace(result, record=record)
 
 
 def prepare(
@@ -206,18 +210,21 @@ def carried_out(prepared: Prepared) -> CommandResult:
     run, wishes = prepared.run, prepared.wishes
     copy = kept.Kept() if wishes.output else None
     with Signals() as signals:
-        ended, heard, notes = _watched(prepared, signals, copy)
-        troubles = [*ended.troubles, *heard.troubles, *notes]
+        ended, heard = _watched(prepared, signals, copy)
+        troubles = [*ended.troubles, *heard.troubles]
         if copy is not None and copy.total:
             troubles += _attempt("its output could not be kept", lambda: _keep(run, copy, ended.at_terminal))
         status = status_of(ended.code)
         troubles += _attempt("its run could not be ended", lambda: _end(run, status, ended.code))
+    records: list[RunRecord] = []
+    troubles += _attempt("its run can't be read", lambda: records.append(run.record))
     return CommandResult(
-        run.id, status, ended.code, ended.signal, run.record, heard.points, heard.metrics, tuple(troubles)
-    )
+        run.id, status, ended.code, ended.signal, records[0] if records else None, heard.points, heard.metrics,
+        tuple(troubles),
+    )  # fmt: skip
 
 
-def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tuple[Ended, Heard, list[str]]:
+def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tuple[Ended, Heard]:
     """The command from its start to its end, with what listens beside it."""
     run, wishes = prepared.run, prepared.wishes
     listening = None
@@ -251,8 +258,7 @@ def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tu
     beat.stop()
     for one in lines:
         one.end()
-    heard = listening.end() if listening is not None else Heard()
-    return ended, heard, []
+    return ended, listening.end() if listening is not None else Heard()
 
 
 def _told(run: Run, wishes: Wishes, pid: int) -> dict[str, Any]:
