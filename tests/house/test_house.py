@@ -25,6 +25,7 @@ FLOORS = {
     "trk.addresses": 0,
     "trk.tabular": 0,
     "trk.owners": 0,
+    "trk.garbage": 0,
     "trk.whole": 0,
     "trk.journal": 1,
     "trk.session": 1,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -158,22 +157,11 @@ def answered(metric: str, mode: Mode, agg: Aggregate, n: int, **asked: Any) -> A
     return best, found.without_metric, found.not_finite
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store with nothing in it: its tables take a second to make."""
-    folder = tmp_path_factory.mktemp("empty")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.chdir(folder)
-        client().search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def beside_each_other(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Any]:
+def beside_each_other(monkeypatch: pytest.MonkeyPatch, empty_store: Callable[..., str]) -> Iterator[Any]:
     """A project whose runs go to MLflow's own store in it and to the memory of this process, and MLflow's client."""
     monkeypatch.setenv("TRK_BACKENDS", "mlflow,memory")
-    shutil.copy(empty_store, Path.cwd() / "mlflow.db")
+    empty_store(Path.cwd())
     yield client()
     servers.clear()
 
@@ -202,6 +190,28 @@ def test_every_source_says_what_looking_at_every_point_says(beside_each_other: A
         wanted = expected([run for run in (*theirs, *ours) if admitted(run)], metric, mode, agg, n)
         asked = answered(metric, mode, agg, n, filter=said or None, experiment=experiment, source="mlflow", timeout=600)
         assert asked == wanted, (metric, mode, agg, where, experiment)
+
+
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_says_what_looking_at_every_point_says(
+    wandb_here: None, monkeypatch: pytest.MonkeyPatch, course: Course
+) -> None:
+    monkeypatch.setenv("TRK_BACKENDS", "wandb")
+    ours = [dreamt(course.dice) for _ in range(course.many(6, 500))]
+    for run in ours:
+        logged_by_trk(run)
+    trk.sync(strict=True, timeout=1800)
+    for question in range(course.many(8, 60)):
+        metric, mode, agg = course.dice.choice(METRICS), course.dice.choice(MODES), course.dice.choice(AGGREGATES)
+        model, experiment = course.dice.choice(["rf", "svm"]), course.dice.choice(["digits", "letters"])
+        n = question % 4 + 1
+        admitted = [run for run in ours if (run.model, run.experiment) == (model, experiment)]
+        for source in ("local", "wandb"):
+            asked = answered(
+                metric, mode, agg, n, filter=f"params.model = '{model}' and params.by = 'trk'",
+                experiment=experiment, source=source, timeout=600,
+            )  # fmt: skip
+            assert asked == expected(admitted, metric, mode, agg, n), (source, metric, mode, agg, model, experiment)
 
 
 # -- what delivery leaves, and who believes it ------------------------------------------------------------------------
