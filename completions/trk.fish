@@ -242,7 +242,7 @@ complete -c trk -n '__trk_in start run' -l mlflow-uri -d 'MLflow\'s server.' -x
 complete -c trk -n '__trk_in start run import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start run import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
 complete -c trk -n '__trk_in start run import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
+complete -c trk -n '__trk_in start run' -l wait -d 'Until the backends have the run.'
 complete -c trk -n '__trk_in start run end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
 complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
@@ -250,13 +250,12 @@ complete -c trk -n '__trk_in start run attach detach resume end log-metric log-m
 complete -c trk -n '__trk_in run' -l scrape -d 'Log the metrics that the command prints.'
 complete -c trk -n '__trk_in run' -l pattern -d 'Groups key, value, step, or metrics. May be given again.' -x
 complete -c trk -n '__trk_in run' -l system-metrics -d 'Sample CPU, memory, disk, network and GPUs.'
-complete -c trk -n '__trk_in run' -l interval -d 'Between two samples; 10 left out.' -x
+complete -c trk -n '__trk_in run' -l interval -d 'Between two samples; left out: 10.' -x
 complete -c trk -n '__trk_in run' -l no-output -d 'Keep no copy of the output.'
 complete -c trk -n '__trk_in run' -l resume-on-restart -d 'The same job, started again, goes on with its run.'
 complete -c trk -n '__trk_in run' -l restart-key -d 'What is the same job, where nothing tells.' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in run' -l wait -d 'Begin when the backends have the run.'
-complete -c trk -n '__trk_in run' -l no-wait -d 'Do not deliver at the end; trk sync does.'
-complete -c trk -n '__trk_in run' -l strict -d 'Exit 6 for 0 when rows are pending or rejected.'
+complete -c trk -n '__trk_in run end' -l no-wait -d 'Do not deliver now; trk sync does.'
+complete -c trk -n '__trk_in run end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
@@ -264,8 +263,6 @@ complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-par
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
-complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
-complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls search show history compare' -l quiet -s q -d 'Print run ids only.'

@@ -112,8 +112,8 @@ def run_command(
     or named as metrics; `system_metrics` (True: every 10 s, or so many seconds) samples what it uses. `trk help run`
     tells more of these; the other words are as in `trk.start`. In the main thread signals are passed on.
 
-    Raises CommandNotFound, CommandNotExecutable, UsageError and what `trk.start` raises, before anything was run;
-    NotDelivered with `strict`.
+    Raises CommandNotFound, CommandNotExecutable and what `trk.start` does, before anything is run; with `strict` also
+    NotDelivered.
     """
     every = machine.EVERY_S if system_metrics is True else system_metrics or None
     wishes = Wishes(output, scrape, tuple(patterns), every, resume_on_restart, restart_key)
@@ -129,10 +129,12 @@ def run_command(
         parent=parent, capture=capture,
     )  # fmt: skip
     result = carried_out(prepared)
-    run = prepared.run
-    if result.record is None:
-        return result
-    if wait:
+    return result if result.record is None else _delivered(prepared.run, result, timeout if wait else None, strict)
+
+
+def _delivered(run: Run, result: CommandResult, timeout: float | None, strict: bool) -> CommandResult:
+    """Deliver the run, for at most so many seconds, unless there is None."""
+    if timeout is not None:
         daemon.deliver(run.journal, run.folder, [run.id], timeout=timeout)
     record = run.record
     if strict:
