@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+NOT_RUN = 125  # of `trk run`, which failed before its command was run: whose own exit status may be any other
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (left out: this process's) and return its exit code. Errors end here, shown once."""
     words = sys.argv[1:] if argv is None else argv
@@ -27,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told in one line
-        return _failed(error, _wants_json(words))
+        code = _failed(error, _wants_json(words))
+        return code if words[:1] != ["run"] or code in (126, 127) else NOT_RUN
     return code
 
 

@@ -29,6 +29,7 @@ def _main(
 # What imports a verb's command, and what is said of it in the list of all: a command line imports its own alone.
 _VERBS: tuple[tuple[str, str], ...] = (
     ("session.start", "Start a run and print its id."),
+    ("wrap.run", "Run a command as a run of its own."),
     ("joining.attach", "Log into an existing, open run."),
     ("joining.detach", "Leave the active run open."),
     ("joining.resume", "Reopen an ended run."),

@@ -22,6 +22,10 @@ VERBS = {
     "start": "-e/--experiment= -b/--backend=* --tag=* --param=* --description= --nested --parent= --replace "
     "--key-prefix= --step-metric= --capture=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= "
     "--wait --timeout= --shell --json -q/--quiet",
+    "run": "-e/--experiment= -b/--backend=* --tag=* --param=* --description= --nested --parent= --key-prefix= "
+    "--step-metric= --capture=* --scrape --pattern=* --system-metrics --interval= --no-output --resume-on-restart "
+    "--restart-key= --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --wait --timeout= --no-wait --strict "
+    "-q/--quiet",
     "attach": "--mlflow= --wandb= --timeout= --json -q/--quiet",
     "detach": "--json -q/--quiet",
     "resume": "--json -q/--quiet",
@@ -79,6 +83,7 @@ VERBS = {
 
 HELP = ("--help", "-h")
 _tables: dict[str, dict[str, tuple[str, bool, bool]]] = {}
+COMMANDS = ("run",)  # after `--` comes another command's line: that mark stays, and nothing behind it is ours
 
 
 def table(verb: str) -> dict[str, tuple[str, bool, bool]]:
@@ -112,7 +117,7 @@ def split(argv: list[str]) -> tuple[str, list[tuple[str, str | None]], list[str]
         token = rest[at]
         at += 1
         if token == "--":  # noqa: S105 - no password
-            positionals += rest[at:]
+            positionals += rest[at - 1 if verb in COMMANDS else at :]
             break
         name, value, matched = _option(token, known)
         if not matched:

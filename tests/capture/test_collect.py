@@ -32,7 +32,7 @@ def test_only_what_is_asked_for_is_looked_at(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_refused_with_the_known_ones(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         capture.collect(["git", kind], folder=str(tmp_path), environ={}, command=[])
-    assert refused.value.hint == "one or more of git,env,system,args,ci"
+    assert refused.value.hint == "one or more of git,env,system,args,ci,packages"
 
 
 def test_the_system_tells_what_it_is() -> None:

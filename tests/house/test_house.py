@@ -78,6 +78,9 @@ FLOORS = {
     "trk.readback": 5,
     "trk.readback_files": 5,
     "trk.verifying": 5,
+    "trk.running": 4,
+    "trk.running.sampling": 3,
+    "trk.running.command": 5,  # what people call
     "trk.api": 5,
     "trk.testing": 5,
     "trk": 5,  # the public names, each loaded when it is used
@@ -302,7 +305,7 @@ def test_errors_have_codes_of_their_own_and_the_exit_codes_of_the_contract() -> 
     assert own == {
         "failure": 1, "usage": 2, "configuration": 2, "no_active_run": 3, "not_found": 4, "not_delivered": 6,
         "conflict": 7, "journal_error": 1, "session_error": 1, "source_unavailable": 1, "backend_error": 1,
-        "daemon_error": 1, "check_failed": 5,
+        "daemon_error": 1, "check_failed": 5, "command_not_found": 127, "command_not_executable": 126,
     }  # fmt: skip
     assert all(f"{kind.__name__} " in (errors.__doc__ or "") for kind in kinds)
 

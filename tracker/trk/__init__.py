@@ -57,6 +57,12 @@ if TYPE_CHECKING:
         CheckFailed as CheckFailed,
     )
     from trk.errors import (
+        CommandNotExecutable as CommandNotExecutable,
+    )
+    from trk.errors import (
+        CommandNotFound as CommandNotFound,
+    )
+    from trk.errors import (
         ConfigurationError as ConfigurationError,
     )
     from trk.errors import (
@@ -172,6 +178,10 @@ if TYPE_CHECKING:
         VerifiedRun as VerifiedRun,
     )
     from trk.run import Run as Run
+    from trk.running.command import CommandResult as CommandResult
+    from trk.running.command import run_command as run_command
+    from trk.running.command import system_metrics as system_metrics
+    from trk.running.sampling import Sampling as Sampling
     from trk.syncing import sync as sync
     from trk.tracker import (
         active_run as active_run,
@@ -195,8 +205,9 @@ _HOMES = {
     "trk.cleaning": ("gc",),
     "trk.deleting": ("delete", "restore"),
     "trk.errors": (
-        "BackendError", "CheckFailed", "ConfigurationError", "Conflict", "JournalError", "NoActiveRun", "NotDelivered",
-        "NotFound", "SessionError", "SourceUnavailable", "TrkError", "UsageError",
+        "BackendError", "CheckFailed", "CommandNotExecutable", "CommandNotFound", "ConfigurationError", "Conflict",
+        "JournalError", "NoActiveRun", "NotDelivered", "NotFound", "SessionError", "SourceUnavailable", "TrkError",
+        "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
     "trk.imports.from_mlflow": ("import_mlflow",),
@@ -224,6 +235,8 @@ _HOMES = {
         "MetricPoint", "Ranking", "Rejection", "RunRecord", "Status", "VerifiedBackend", "VerifiedRun",
     ),
     "trk.run": ("Run",),
+    "trk.running.command": ("CommandResult", "run_command", "system_metrics"),
+    "trk.running.sampling": ("Sampling",),
     "trk.syncing": ("sync",),
     "trk.tracker": ("active_run", "start"),
     "trk.verifying": ("verify",),

@@ -5,6 +5,8 @@
      │   └─ ConfigurationError  configuration   2   a setting that cannot be meant
      ├─ NoActiveRun          no_active_run      3   a run is needed and none is active or named
      ├─ NotFound             not_found          4   no such run, experiment or metric
+     │   └─ CommandNotFound  command_not_found 127  what is to be run is not there
+     ├─ CommandNotExecutable command_not_executable 126  what is to be run can't be
      ├─ CheckFailed          check_failed       5   a condition of `check` does not hold
      ├─ NotDelivered         not_delivered      6   rows are pending or rejected, and that was asked about
      ├─ Conflict             conflict           7   a run is active, has ended, or a param would change
@@ -62,6 +64,20 @@ class NotFound(TrkError, LookupError):
 
     code = "not_found"
     exit_code = 4
+
+
+class CommandNotFound(NotFound):
+    """The command that is to be run is not there."""
+
+    code = "command_not_found"
+    exit_code = 127
+
+
+class CommandNotExecutable(TrkError):
+    """The command that is to be run is there, and can't be executed."""
+
+    code = "command_not_executable"
+    exit_code = 126
 
 
 class CheckFailed(TrkError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trk import owners
 from trk.errors import Conflict
-from trk.journal import lifecycle
+from trk.journal import lifecycle, write
 from trk.journal.db import Journal
 from trk.owners import Owner
 from trk.records import from_ms
@@ -34,20 +34,26 @@ def of_run(journal: Journal, run_id: str) -> Leftover | None:
     """The run if it is open, trk's own, and its owner has ended. Raises NotFound."""
     kept, heard_ms = lifecycle.owner(journal, run_id)
     owner = owners.look(kept)
-    if owner.alive is not False or not lifecycle.is_open(journal, run_id):
+    if not owner.is_gone(write.now_ms()) or not lifecycle.is_open(journal, run_id):
         return None
-    return Leftover(run_id, "", owner, heard_ms)
+    return Leftover(run_id, "", owner, max(heard_ms, owner.beat_ms or 0))
 
 
 def of_all(journal: Journal) -> list[Leftover]:
     """Every open run of trk's own whose owner has ended, the oldest first."""
     looked = ((run_id, name, owners.look(kept), ms) for run_id, name, kept, ms in lifecycle.open_owned(journal))
-    return [Leftover(*found) for found in looked if found[2].alive is False]
+    now = write.now_ms()
+    return [
+        Leftover(run_id, name, owner, max(ms, owner.beat_ms or 0))
+        for run_id, name, owner, ms in looked
+        if owner.is_gone(now)
+    ]
 
 
 def is_anybody_there(journal: Journal) -> bool:
     """Whether a run of trk's own is open whose owner is not known to have ended."""
-    return any(owners.look(kept).alive is not False for kept in lifecycle.open_owners(journal))
+    now = write.now_ms()
+    return any(not owners.look(kept).is_gone(now) for kept in lifecycle.open_owners(journal))
 
 
 def conflict(journal: Journal, run_id: str) -> Conflict:

@@ -20,6 +20,8 @@ from typing import Any
 from trk import settings
 
 SILENT_MS = 600_000  # a run whose owner has ended, and of which nothing was heard for so long, is told of
+BEAT_S = 30.0  # how often an owner that stays (`trk run`) notes that it lives
+LATE_MS = 180_000  # one that has noted nothing for so long has died, and its machine perhaps with it
 _NO_NAMES = ("", "localhost", "localhost.localdomain", "(none)")  # by which no machine is known again
 _LAUNCHERS = ("hatch", "pixi", "rye", "strace", "sudo", "time", "timeout", "uv")  # run one command, and end with it
 _GENERATIONS = 8
@@ -31,7 +33,8 @@ class Owner:
     """Who started a run, or (`resumed`) reopened it last, and what is known of that process now.
 
     `pid` is the process, the shell's for `trk start`, on the machine `host`. `alive` says whether it lives, `this_boot`
-    whether this machine has not been restarted since. None is: not known, as of anything on another machine.
+    whether this machine has not been restarted since. None is: not known, as of anything on another machine. `beat_ms`
+    is when an owner that notes every half a minute that it lives, as `trk run` does, did so last; None of others.
     """
 
     pid: int | None = None
@@ -39,10 +42,18 @@ class Owner:
     alive: bool | None = None
     this_boot: bool | None = None
     resumed: bool = False
+    beat_ms: int | None = None
+
+    def is_gone(self, now_ms: int) -> bool:
+        """Whether it has ended, as far as can be known: what can't be looked at from here is known by its silence."""
+        silent = self.alive is None and self.beat_ms is not None and now_ms - self.beat_ms >= LATE_MS
+        return self.alive is False or silent
 
     def is_left(self, last_ms: int, now_ms: int) -> bool:
         """Whether the run looks as if nobody went on with it, when it was last heard of at `last_ms`."""
-        return self.alive is False and (self.this_boot is False or now_ms - last_ms >= SILENT_MS)
+        silent_ms = LATE_MS if self.beat_ms is not None else SILENT_MS
+        heard_ms = max(last_ms, self.beat_ms or 0)
+        return self.is_gone(now_ms) and (self.this_boot is False or now_ms - heard_ms >= silent_ms)
 
     def story(self) -> str:
         """What is known, as a part of a sentence about a run: `process 12, which started it, has ended`."""
@@ -50,16 +61,17 @@ class Owner:
         if self.this_boot is False:
             return f"it was {did} on this machine before that was restarted"
         if self.this_boot is None and self.host is not None:
-            return f"it was {did} on host {self.host}"
+            silent = ", which has fallen silent" if self.beat_ms is not None else ""
+            return f"it was {did} on host {self.host}{silent}"
         if self.pid is None:
             return f"it is not known who {did} it"
         fate = {True: "is there", False: "has ended", None: "can't be looked at from here"}[self.alive]
         return f"process {self.pid}, which {did} it, {fate}"
 
 
-def of_process(*, resumed: bool = False) -> str:
-    """This process as an owner, as the journal keeps it."""
-    return _kept(os.getpid(), resumed)
+def of_process(*, resumed: bool = False, beat_ms: int | None = None) -> str:
+    """This process as an owner, as the journal keeps it. `beat_ms`, the present: it will go on noting that it lives."""
+    return _kept(os.getpid(), resumed, beat_ms)
 
 
 def of_caller(*, resumed: bool = False) -> str:
@@ -93,14 +105,16 @@ def look(kept: str | None) -> Owner:
         alive = False
     elif this_boot and pid is not None and found.get("space") == _space():
         alive = _lives(pid, found.get("started"))
-    return Owner(pid, host, alive, this_boot, bool(found.get("resumed")))
+    beat = found.get("beat")
+    return Owner(pid, host, alive, this_boot, bool(found.get("resumed")), beat if isinstance(beat, int) else None)
 
 
-def _kept(pid: int, resumed: bool) -> str:
+def _kept(pid: int, resumed: bool, beat_ms: int | None = None) -> str:
     known = _look(pid) if pid > 0 else None  # 0: the caller is outside of this container
     found = {
         "host": _host(), "machine": _machine(), "boot": _boot(), "space": _space(),
         "pid": pid if known else None, "started": known.started if known else None, "resumed": resumed or None,
+        "beat": beat_ms,
     }  # fmt: skip
     return json.dumps({name: value for name, value in found.items() if value is not None})
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trk.lines import LoggedLines
     from trk.owners import Owner
     from trk.records import RunRecord
+    from trk.running.sampling import Sampling
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 LOOK_S = 1.0
@@ -347,6 +348,15 @@ class Run:
         references = [reference] if isinstance(reference, str) else reference
         named = [os.fsdecode(one) for one in paths]
         return log.artifact(self, named, path=path, name=name, type_=type, references=references, snapshot=snapshot)
+
+    def log_system_metrics(self, interval: float = 10.0) -> Sampling:
+        """Sample, from now on, what the machine and this process use, every `interval` seconds; see `trk help run`.
+
+        Its `stop()` ends that, and so does the run's end. Raises UsageError, and ConfigurationError without psutil.
+        """
+        from trk.running.sampling import Sampling
+
+        return Sampling(self, interval=interval).start()
 
     def end(
         self,

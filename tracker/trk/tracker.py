@@ -56,7 +56,7 @@ def start(
     `experiment` groups runs (MLflow's experiment, W&B's project); left out it is `TRK_EXPERIMENT`'s, the settings',
     or "Default". `backends` are names such as "mlflow"; "none" records in the journal alone. `nested` makes it a
     child of the active run, `parent` (a Run, id or name) of that one. `capture` takes any of git, env, system, args,
-    ci, which is noted in every CI job unless `TRK_CAPTURE_CI` or the setting `capture_ci` is off.
+    packages, and ci, which is noted in every CI job unless `TRK_CAPTURE_CI` or the setting `capture_ci` is off.
 
     `delivery` says who delivers what is logged meanwhile: "daemon", a process of its own, where one can run and
     `TRK_DAEMON` is not off; "thread", one of this process, with what it has to reach backends by; "end", nobody, but
@@ -116,12 +116,13 @@ def create(
     replace: bool,
     goes_on: bool = False,
     places: Mapping[str, Mapping[str, Any]] | None = None,
+    python: str | None = None,
 ) -> Started:
     """`start`, without making the run this process's own. `command` is the command line to capture.
 
     `owner` is who starts it, as `trk.owners` has it. With `replace` the run before is delivered like the new one.
     `goes_on` says that this process is not over in a moment. `places` has, by backend, more of where the run goes
-    than the settings say.
+    than the settings say. `python` is the one whose packages are to be captured; None: this process's.
     """
     # Whatever can be wrong with the words is found before a folder is made for the run.
     _check_words(name, description, tags or {}, params or {}, capture)
@@ -132,7 +133,7 @@ def create(
     journal = session.open_journal(folder)
     resolved = config.resolve(folder, **settings_given)
     kinds = capture if resolved.get("capture_ci") == "off" else [*capture, "ci"]
-    all_tags = {**_captured(kinds, folder, command), **(tags or {})}
+    all_tags = {**captured(kinds, folder, command), **(tags or {})}
 
     def make() -> Run:
         return _create(
@@ -144,6 +145,8 @@ def create(
         run, replaced = enter(folder, journal, make, beside=parent_id is not None, replace=replace)
     else:
         run = make()
+    if "packages" in kinds:
+        log_packages(run, python)
     warning = hand_over(run, resolved, goes_on=goes_on)
     if replaced is not None:
         hand_over(Run(journal, folder, replaced), resolved)  # it may be of a time before this daemon
@@ -291,7 +294,15 @@ def _experiment(resolved: config.Settings, inherited: Mapping[str, Any] | None) 
     return str(chosen.value) if chosen is not None else config.DEFAULT_EXPERIMENT
 
 
-def _captured(kinds: Sequence[str], folder: str, command: Sequence[str]) -> dict[str, str]:
+def log_packages(run: Run, python: str | None) -> None:
+    """What is installed for a Python, or for this process, as a text of the run."""
+    from trk.capture import packages
+
+    run.log_text(packages.listed(python, settings.environment()), packages.NAME)
+
+
+def captured(kinds: Sequence[str], folder: str, command: Sequence[str]) -> dict[str, str]:
+    """The tags that `capture` asks for."""
     if not kinds:
         return {}
     from trk import capture

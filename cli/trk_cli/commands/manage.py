@@ -73,7 +73,8 @@ def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
     """Explain a topic: bundles, checks, ci, delivery, exit-codes, filters, import, json,
-    ls, pictures, pipes, sessions, sources, storage, trackers.
+    """Explain a topic: bundles, checks, ci, delivery, exit-codes, filters, import,
+    json, ls, pictures, pipes, run, sessions, sources, storage, trackers.
 
     Example: trk help exit-codes
     """

@@ -45,16 +45,58 @@ WandbProject = Annotated[str | None, typer.Option("--wandb-project", metavar="NA
 WandbEntity = Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME", help=_WANDB)]
 WandbGroup = Annotated[str | None, typer.Option("--wandb-group", metavar="NAME", help=_WANDB)]
 
+# Of what starts a run.
+_AGAIN = "May be given again."
+Backends = Annotated[
+    list[str] | None, typer.Option("-b", "--backend", metavar="NAME", help=f"Where to deliver to. {_AGAIN}")
+]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help=f"A tag. {_AGAIN}")]
+Params = Annotated[list[str] | None, typer.Option("--param", metavar="K=V", help=f"A param. {_AGAIN}")]
+Description = Annotated[str | None, typer.Option("--description", metavar="TEXT")]
+Nested = Annotated[bool, typer.Option("--nested", help="As a child of the active run.")]
+Parent = Annotated[str | None, typer.Option("--parent", metavar="RUN", help="As a child of this run.")]
+KeyPrefix = Annotated[
+    str | None, typer.Option("--key-prefix", metavar="TEXT", help="Goes before metric, param, summary names.")
+]
+StepMetric = Annotated[
+    str | None, typer.Option("--step-metric", metavar="KEY", help="The metric that is the x-axis in W&B.")
+]
+Capture = Annotated[
+    list[str] | None,
+    typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args,ci, as tags; packages."),
+]
+MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Until the backends have the run.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not deliver now; trk sync does.")]
+
+# Of what runs a command.
+Scrape = Annotated[bool, typer.Option("--scrape", help="Log the metrics that the command prints.")]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option("--pattern", metavar="REGEX", help=f"Groups key, value, step, or metrics. {_AGAIN}"),
+]
+SystemMetrics = Annotated[bool, typer.Option("--system-metrics", help="Sample CPU, memory, disk, network and GPUs.")]
+Interval = Annotated[
+    str | None, typer.Option("--interval", metavar="SECONDS", help="Between two samples; left out: 10.")
+]
+NoOutput = Annotated[bool, typer.Option("--no-output", help="Keep no copy of the output.")]
+ResumeOnRestart = Annotated[
+    bool, typer.Option("--resume-on-restart", help="The same job, started again, goes on with its run.")
+]
+RestartKey = Annotated[
+    str | None, typer.Option("--restart-key", metavar="KEY", help="What is the same job, where nothing tells.")
+]
+
 
 JSON = OutputOptions(format="json")
 AS_FITS = OutputOptions()
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, name: str = "timeout") -> float:
     """A time to wait. Raises UsageError."""
-    number = parse_number(text, "timeout")
+    number = parse_number(text, name)
     if not 0 <= number <= 1e7:
-        raise UsageError(f"timeout {shown(text)} is not a number of seconds from 0 up")
+        raise UsageError(f"{name} {shown(text)} is not a number of seconds from 0 up")
     return number
 
 

@@ -30,40 +30,30 @@ from trk.media.table_cells import count
 from trk.records import RunRecord, Status
 from trk.rules import shown
 from trk.run import Run, check_end
+from trk.running.ends import status_of
 from trk_cli import forms, hot, output, progress
 from trk_cli.commands import options
 from trk_cli.results import Column, Listing, Single
-
-Again = "May be given again."
-_WANDB = "For the W&B backend, when it is installed."
 
 
 def start(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The run's name; made up when left out.")] = None,
     experiment: options.Experiment = None,
-    backend: Annotated[
-        list[str] | None, typer.Option("-b", "--backend", metavar="NAME", help=f"Where to deliver to. {Again}")
-    ] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help=f"A tag. {Again}")] = None,
-    param: Annotated[list[str] | None, typer.Option("--param", metavar="K=V", help=f"A param. {Again}")] = None,
-    description: Annotated[str | None, typer.Option("--description", metavar="TEXT")] = None,
-    nested: Annotated[bool, typer.Option("--nested", help="As a child of the active run.")] = False,
-    parent: Annotated[str | None, typer.Option("--parent", metavar="RUN", help="As a child of this run.")] = None,
+    backend: options.Backends = None,
+    tag: options.Tags = None,
+    param: options.Params = None,
+    description: options.Description = None,
+    nested: options.Nested = False,
+    parent: options.Parent = None,
     replace: Annotated[bool, typer.Option("--replace", help="End the active run as KILLED first.")] = False,
-    key_prefix: Annotated[
-        str | None, typer.Option("--key-prefix", metavar="TEXT", help="Goes before metric, param, summary names.")
-    ] = None,
-    step_metric: Annotated[
-        str | None, typer.Option("--step-metric", metavar="KEY", help="The metric that is the x-axis in W&B.")
-    ] = None,
-    capture: Annotated[
-        list[str] | None, typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args,ci, as tags.")
-    ] = None,
-    mlflow_uri: Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")] = None,
-    wandb_project: Annotated[str | None, typer.Option("--wandb-project", metavar="NAME", help=_WANDB)] = None,
-    wandb_entity: Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME", help=_WANDB)] = None,
-    wandb_group: Annotated[str | None, typer.Option("--wandb-group", metavar="NAME", help=_WANDB)] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the backends have the run.")] = False,
+    key_prefix: options.KeyPrefix = None,
+    step_metric: options.StepMetric = None,
+    capture: options.Capture = None,
+    mlflow_uri: options.MlflowUri = None,
+    wandb_project: options.WandbProject = None,
+    wandb_entity: options.WandbEntity = None,
+    wandb_group: options.WandbGroup = None,
+    wait: options.Wait = False,
     timeout: options.Timeout = "30",
     shell: Annotated[bool, typer.Option("--shell", help='For eval "$(…)": this shell alone is in the run.')] = False,
     json: options.Json = False,
@@ -83,14 +73,14 @@ def start(
     started = tracker.create(
         name, settings_given, tags=hot.as_text(hot.pairs(tag or ())), params=hot.as_text(hot.pairs(param or ())),
         description=description, nested=nested, parent=parent, capture=kinds, command=_caller(),
-        owner=owners.of_caller(), shell_session=not shell, replace=replace,
+        owner=owners.of_caller(), shell_session=not shell, replace=replace, python=_python(kinds),
     )  # fmt: skip
     if wait:
         waited_for = [started.run.id, *([started.replaced] if started.replaced is not None else [])]
         daemon.deliver(started.run.journal, started.run.folder, waited_for, timeout=limit)
     _tell_start(started, shell, quiet)
     record = started.run.record
-    _warn_undelivered([record], quiet=quiet, wanted=wait)
+    warn_undelivered([record], quiet=quiet, wanted=wait)
     if json:
         output.show(Single(output.run_json(record)), options.JSON)
     else:
@@ -104,6 +94,15 @@ def _caller() -> list[str]:
     from trk.capture.args import command_of
 
     return command_of(os.getppid())
+
+
+def _python(kinds: Sequence[str]) -> str | None:
+    """The Python of the shell that calls: its packages are meant, not those beside trk."""
+    if "packages" not in kinds:
+        return None
+    from trk.capture.packages import python_here
+
+    return python_here(settings.environment())
 
 
 def _exports(run: Run) -> str:
@@ -124,12 +123,17 @@ def _tell_start(started: tracker.Started, shell: bool, quiet: bool) -> None:
         if not daemon.is_wanted() and cursors.pending(run.journal, [started.replaced]):
             fate += "; trk sync delivers it"
         output.talk(f"run {started.replaced} {fate}", quiet=quiet)
-    backends = ", ".join(_place(name, resolved) for name in resolved.get("backends")) or "the journal alone"
-    origin = resolved.values["backends"].origin
-    output.talk(f"run {run.name} ({run.id}) in experiment {run.experiment} → {backends} ({origin})", quiet=quiet)
+    tell_place(run, resolved, quiet)
     other = settings.env("TRK_RUN")
     if other is not None and not shell and other != run.id:
         output.warn(f"TRK_RUN is set: commands of this shell log into {other}, not into the new run (unset TRK_RUN)")
+
+
+def tell_place(run: Run, resolved: config.Settings, quiet: bool) -> None:
+    """Say which run it is, where it goes, and who says so."""
+    backends = ", ".join(_place(name, resolved) for name in resolved.get("backends")) or "the journal alone"
+    origin = resolved.values["backends"].origin
+    output.talk(f"run {run.name} ({run.id}) in experiment {run.experiment} → {backends} ({origin})", quiet=quiet)
 
 
 def _place(name: str, resolved: config.Settings) -> str:
@@ -148,7 +152,7 @@ def end(
         str | None, typer.Option("--exit-code", metavar="N", help="0 is FINISHED; 130, 137, 143 KILLED; else FAILED.")
     ] = None,
     timeout: options.Timeout = "30",
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not deliver now; trk sync does.")] = False,
+    no_wait: options.NoWait = False,
     strict: options.Strict = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -221,7 +225,7 @@ def _end_status(status: str | None, failed: bool, exit_code: str | None) -> str:
     code = options.count(exit_code, "exit code")
     if code is None or code > 255:
         raise UsageError(f"exit code {shown(exit_code)} is not from 0 to 255")
-    return "FINISHED" if code == 0 else "KILLED" if code in (130, 137, 143) else "FAILED"
+    return status_of(code)
 
 
 def sync(
@@ -275,14 +279,20 @@ def _report_place(records: Sequence[RunRecord], to: str, uri: str, quiet: bool) 
 
 def _report(records: Sequence[RunRecord], json: bool, quiet: bool, wanted: bool) -> None:
     """What was delivered, per run and backend."""
-    lost = ephemeral.vanishing()
     if json:
+        lost = ephemeral.vanishing()
         runs = [output.run_json(record) for record in records]
         kept = [{key: run[key] for key in ("run_id", "status", "backends")} for run in runs]
         output.show(Single({"runs": kept, "vanishing": lost is not None}), options.JSON)
     elif records and not quiet:
         output.show(_deliveries(records), options.AS_FITS)
-    _warn_undelivered(records, quiet=quiet, wanted=wanted, safe=lost is None)
+    warn_left(records, quiet=quiet, wanted=wanted)
+
+
+def warn_left(records: Sequence[RunRecord], *, quiet: bool, wanted: bool) -> None:
+    """Say what the backends do not have, and what would vanish with this machine."""
+    lost = ephemeral.vanishing()
+    warn_undelivered(records, quiet=quiet, wanted=wanted, safe=lost is None)
     if lost is not None:
         what = f"{count(lost.rows, 'row')} of {count(lost.runs, 'run')} not delivered yet"
         output.warn(
@@ -303,7 +313,7 @@ def _deliveries(records: Sequence[RunRecord], data: Any = None) -> Listing:
     return Listing(columns, rows, data=data, empty="no backend is configured: the run is in the journal alone")
 
 
-def _warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool, safe: bool = True) -> None:
+def warn_undelivered(records: Sequence[RunRecord], *, quiet: bool, wanted: bool, safe: bool = True) -> None:
     """Say, per backend, what it does not have and what mends it; `safe` is whether the journal stays."""
     if quiet:
         return
@@ -380,7 +390,7 @@ def status(
     ids = [record.run_id]
     listing = replace(_deliveries([record], shown_as), ids=ids)
     output.show(listing if field is None else Single(shown_as, ids=ids), shape)
-    _warn_undelivered([record], quiet=quiet or field is not None, wanted=False)
+    warn_undelivered([record], quiet=quiet or field is not None, wanted=False)
     if field is None:
         _tell_left(found, run, quiet)
 

@@ -1,4 +1,4 @@
-"""What `trk start --capture` notes of a run's surroundings, as tags: git, env, system, args, ci.
+"""What `trk start --capture` notes of a run's surroundings, as tags: git, env, system, args, ci; packages as a text.
 
 Nothing is noted that its kind does not name, and nothing that looks like a secret. What can't be found out (no git,
 no repository) is left out: capturing never makes a run fail.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from trk.errors import UsageError
 from trk.rules import shown
 
-KINDS = ("git", "env", "system", "args", "ci")
+KINDS = ("git", "env", "system", "args", "ci", "packages")
 MAX_VALUE = 5000  # characters: the least that any MLflow keeps of a tag's value without cutting it silently
 
 
@@ -23,7 +23,7 @@ def check_kinds(kinds: Sequence[str]) -> None:
 
 
 def collect(kinds: Sequence[str], *, folder: str, environ: Mapping[str, str], command: Sequence[str]) -> dict[str, str]:
-    """The tags of the given kinds.
+    """The tags of the given kinds; packages are none (`trk.capture.packages`), being too many.
 
     `folder` is where git looks, `environ` the environment, `command` the program and its arguments.
     Raises UsageError for an unknown kind, before anything is looked at.
@@ -49,6 +49,8 @@ def _collect(kind: str, folder: str, environ: Mapping[str, str], command: Sequen
         from trk.capture import system
 
         return system.collect()
+    if kind == "packages":
+        return {}
     if kind == "ci":
         from trk.capture import ci
 

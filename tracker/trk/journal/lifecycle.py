@@ -234,6 +234,26 @@ def owner(journal: Journal, run_id: str) -> tuple[str | None, int]:
     return owner, heard
 
 
+def beat(journal: Journal, run_id: str, time_ms: int) -> None:
+    """Note, beside who started an open run, that he was alive at that time. It is no row: nothing is delivered."""
+    with journal.explaining, journal.lock, journal.begun() as db:
+        db.execute(
+            "UPDATE runs SET owner = json_set(owner, '$.beat', ?) "
+            "WHERE run_id = ? AND status = 'RUNNING' AND json_valid(owner)",
+            (time_ms, run_id),
+        )
+
+
+def latest_tagged(journal: Journal, key: str, value: str) -> tuple[str, str, str | None] | None:
+    """(id, status, owner) of the newest run of trk's own with this tag that is not deleted; None when there is none."""
+    found = journal.read(
+        "SELECT run_id, status, owner FROM tags JOIN runs USING (run) WHERE key = ? AND value = ? "
+        "AND deleted IS NULL AND NOT external ORDER BY run DESC LIMIT 1",
+        (key, value),
+    )
+    return found[0] if found else None
+
+
 def last_row_ms(journal: Journal, run_id: str) -> int | None:
     """The time of a run's last row in milliseconds since 1970; None when it has none."""
     found = journal.read(
