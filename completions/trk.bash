@@ -213,8 +213,8 @@ _trk_table() {
         others='one:run:'
         ;;
     import)
-        options='--uri --experiment --filter --artifacts --name --step --time --param --run-column --backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --dry-run --json --quiet --help'
-        values='--uri=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --name=none --step=none --time=none --param=none --run-column=none --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
+        options='--uri --experiment --filter --artifacts --name --step --time --param --run-column --backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --follow --until-idle --dry-run --json --quiet --help'
+        values='--uri=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --name=none --step=none --time=none --param=none --run-column=none --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --until-idle=none'
         places=('file' 'file')
         others='file'
         ;;

@@ -115,7 +115,7 @@ function __trk_valued
         case export
             printf '%s\n' --bundle --runs --history --run --experiment -e --filter --status --since --until --columns --metric --sort --n -n --format --source --timeout
         case import
-            printf '%s\n' --uri --experiment -e --filter --name --step --time --param --run-column --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group
+            printf '%s\n' --uri --experiment -e --filter --name --step --time --param --run-column --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group --until-idle
         case verify
             printf '%s\n' --run --backend -b --timeout --format --field
         case config
@@ -371,6 +371,8 @@ complete -c trk -n '__trk_in import' -l run-column -d 'The column that tells run
 complete -c trk -n '__trk_in import' -l backend -s b -d 'Where to deliver to; none: nowhere. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in import' -l mlflow-uri -d 'MLflow\'s server to deliver to.' -x
 complete -c trk -n '__trk_in import' -l attached -d 'Of a bundle: other programs\' runs, too; it goes into those.'
+complete -c trk -n '__trk_in import' -l follow -d 'Go on while the log folder grows, until Ctrl-C.'
+complete -c trk -n '__trk_in import' -l until-idle -d 'End when nothing was added for so long.' -x
 complete -c trk -n '__trk_in import' -l dry-run -d 'Say what would be taken, and take nothing.'
 complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x

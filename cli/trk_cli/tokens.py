@@ -34,8 +34,8 @@ VERBS = {
     "export": "--bundle= --runs= --history= --run=* --filter= --pending --columns= --metric=* --sort= -n/--n= "
     "--format= --force --source= --timeout= --json -q/--quiet " + _CHOOSE,
     "import": "--uri= -e/--experiment= --filter= --artifacts --name= --step= --time= --param=* --run-column= "
-    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --dry-run --json "
-    "-q/--quiet",
+    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --follow "
+    "--until-idle= --dry-run --json -q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,
     "log-metric": _LOG + "--step= --timestamp=",
     "log-metrics": _LOG + "--step= --timestamp=",

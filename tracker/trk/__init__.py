@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.imports.following import follow_tensorboard as follow_tensorboard
     from trk.imports.from_mlflow import import_mlflow as import_mlflow
     from trk.imports.from_tensorboard import import_tensorboard as import_tensorboard
     from trk.imports.from_wandb import import_wandb as import_wandb
@@ -197,6 +198,7 @@ _HOMES = {
         "NotFound", "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.imports.following": ("follow_tensorboard",),
     "trk.imports.from_mlflow": ("import_mlflow",),
     "trk.imports.from_tensorboard": ("import_tensorboard",),
     "trk.imports.from_wandb": ("import_wandb",),
