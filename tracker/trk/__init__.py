@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from trk.bundles.writing import (
         export_bundle as export_bundle,
     )
+    from trk.capture.hyperparameters import CapturedParams as CapturedParams
+    from trk.capture.hyperparameters import capture_hyperparams as capture_hyperparams
+    from trk.capture.writers import CapturedWriters as CapturedWriters
+    from trk.capture.writers import capture_tensorboard as capture_tensorboard
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
     from trk.ci.model import Summary as Summary
@@ -188,6 +192,8 @@ _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
     "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
     "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
+    "trk.capture.hyperparameters": ("CapturedParams", "capture_hyperparams"),
+    "trk.capture.writers": ("CapturedWriters", "capture_tensorboard"),
     "trk.checkup": ("Check", "doctor"),
     "trk.ci.model": ("Summary",),
     "trk.ci.summary": ("summary",),
