@@ -43,6 +43,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     ("log.set_tags", "Set several tags."),
     ("log.delete_tag", "Take a tag away."),
     ("log.define_metric", "Say which direction of a metric is better."),
+    ("log.log", "Log lines of standard input, fast."),
     ("content.log_table", "Log rows of a table."),
     ("content.log_html", "Log an HTML page."),
     ("content.log_text", "Log a text."),

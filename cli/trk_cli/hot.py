@@ -29,6 +29,7 @@ POSITIONALS: dict[str, tuple[int, int | None]] = {
     "set-tags": (1, None),
     "delete-tag": (1, 1),
     "define-metric": (1, 1),
+    "log": (0, 1),
     "log-table": (0, 1),
     "log-html": (1, 1),
     "log-text": (0, 1),
@@ -53,12 +54,17 @@ def execute(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> tupl
 
 def acknowledged(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> None:
     """`execute`, and with --json the acknowledgement on stdout."""
+    if verb == "log":
+        from trk_cli import piped
+
+        return piped.log(options, words)
     run_id, told = execute(verb, options, words)
     if options.get("json"):
         shown = ", ".join(f'"{name}": {"null" if value is None else value}' for name, value in told.items())
         from trk_cli import output
 
         output.emit(f'{{"run_id": "{run_id}", {shown}}}\n')
+    return None
 
 
 def journal_here() -> tuple[str, Journal]:

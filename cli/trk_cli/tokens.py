@@ -46,6 +46,7 @@ VERBS = {
     "set-tags": _LOG,
     "delete-tag": _LOG,
     "define-metric": _LOG + "--mode= --step-metric=",
+    "log": _LOG + "--strict --ack",
     "log-table": _LOG + "--name= --type= --columns= --row=*",
     "log-html": _LOG + "--name=",
     "log-text": _LOG + "--name= --text=",

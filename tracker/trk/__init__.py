@@ -104,6 +104,8 @@ if TYPE_CHECKING:
         TakenRun as TakenRun,
     )
     from trk.imports.tables import import_csv as import_csv
+    from trk.lines import BadLine as BadLine
+    from trk.lines import LoggedLines as LoggedLines
     from trk.listed import AlignedRow as AlignedRow
     from trk.listed import MetricSummary as MetricSummary
     from trk.listed import RunGroup as RunGroup
@@ -210,6 +212,7 @@ _HOMES = {
     "trk.imports.from_wandb": ("import_wandb",),
     "trk.imports.records": ("ImportReport", "NotTaken", "TakenRun"),
     "trk.imports.tables": ("import_csv",),
+    "trk.lines": ("BadLine", "LoggedLines"),
     "trk.listed": ("AlignedRow", "MetricSummary", "RunGroup", "Series"),
     "trk.owners": ("Owner",),
     "trk.pictures.plotting": ("plot",),

@@ -123,8 +123,8 @@ class ActiveRun(Run):
 
 
 _LOGGING = (
-    "define_metric", "delete_tag", "log_artifact", "log_dict", "log_figure", "log_html", "log_image", "log_metric",
-    "log_metrics", "log_params", "log_summary", "log_table", "log_text", "set_tags",
+    "define_metric", "delete_tag", "log_artifact", "log_dict", "log_figure", "log_html", "log_image", "log_lines",
+    "log_metric", "log_metrics", "log_params", "log_summary", "log_table", "log_text", "set_tags",
 )  # fmt: skip
 
 

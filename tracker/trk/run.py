@@ -16,12 +16,13 @@ from trk.journal.write import now_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Literal, Self
 
     from trk.journal.db import Journal
+    from trk.lines import LoggedLines
     from trk.owners import Owner
     from trk.records import RunRecord
 
@@ -129,7 +130,8 @@ class Run:
             _next_look = now + LOOK_S
             daemon.revive(self.folder, self.id)
 
-    def _metric(self, key: str) -> str:
+    def metric_name(self, key: str) -> str:
+        """The whole name of a metric that is logged under `key`: with the run's prefix, checked. Raises UsageError."""
         prefix = self.key_prefix
         if not prefix:
             return rules.check_metric_name(key)
@@ -145,7 +147,7 @@ class Run:
         done = write.metrics(
             self.journal,
             self.id,
-            {self._metric(key): rules.to_number(value)},
+            {self.metric_name(key): rules.to_number(value)},
             None if step is None else rules.check_step(step),
             now_ms() if timestamp is None else rules.check_time(timestamp),
         )
@@ -161,12 +163,24 @@ class Run:
         done = write.metrics(
             self.journal,
             self.id,
-            {self._metric(key): rules.to_number(value, f"the value of {key}") for key, value in metrics.items()},
+            {self.metric_name(key): rules.to_number(value, f"the value of {key}") for key, value in metrics.items()},
             None if step is None else rules.check_step(step),
             now_ms() if timestamp is None else rules.check_time(timestamp),
         )
         self._look()
         return done
+
+    def log_lines(self, lines: Iterable[str | bytes | Mapping[str, object]], *, strict: bool = False) -> LoggedLines:
+        """Log lines as `trk log` does, hundreds of thousands a second; returns what became of them.
+
+        A line is a JSON object or `KEY=VALUE …`, or a mapping: metrics of one step, and the special names `step` and
+        `timestamp`. A file that is open will do. What is bad is counted and left out; with `strict` the first bad
+        line raises UsageError, and the lines before it are logged. A line is durable within a tenth of a second of
+        the next one, and all are when this returns. Raises Conflict and JournalError.
+        """
+        from trk.piping import log_lines
+
+        return log_lines(self, lines, strict=strict)
 
     def log_param(
         self, key: str, value: object, *, if_exists: Literal["error", "keep", "suffix"] = "error"
@@ -186,6 +200,8 @@ class Run:
             raise UsageError(f"if_exists must be error, keep or suffix, not {rules.shown(if_exists)}")
         if not params:
             raise UsageError("no params are given")
+        from trk.texts import param_texts
+
         return write.params(self.journal, self.id, param_texts(params, self.key_prefix), now_ms(), if_exists)
 
     def log_summary(self, values: Mapping[str, object]) -> tuple[int, int | None]:
@@ -196,15 +212,17 @@ class Run:
         """
         if not values:
             raise UsageError("no summary values are given")
+        from trk.texts import json_summary
+
         prefix = self.key_prefix
         given: dict[str, float | tuple[str, str]] = {}
         for key, value in values.items():
             name = prefix + rules.check_name(key, "summary name")
             if isinstance(value, bool) or value is None or isinstance(value, (str, list, tuple, dict)):
                 rules.check_name(f"summary/{rules.check_summary_name(name)}", "summary name")
-                given[name] = _json_summary(key, value)
+                given[name] = json_summary(key, value)
             else:
-                given[self._metric(key)] = rules.to_number(value, f"the value of {key}")
+                given[self.metric_name(key)] = rules.to_number(value, f"the value of {key}")
         return write.summary(self.journal, self.id, given, now_ms())
 
     def set_tag(self, key: str, value: object) -> int:
@@ -215,6 +233,8 @@ class Run:
         """Set several tags, all or none; returns the last one's row number."""
         if not tags:
             raise UsageError("no tags are given")
+        from trk.texts import tag_texts
+
         return write.tags(self.journal, self.id, tag_texts(tags), now_ms())
 
     def delete_tag(self, key: str) -> int:
@@ -234,7 +254,7 @@ class Run:
             raise UsageError(f"mode must be max or min, not {rules.shown(mode)}")
         if step_metric is not None:
             rules.check_name(step_metric, "step metric")
-        name = self._metric(key)
+        name = self.metric_name(key)
         rules.check_name(f"trk.mode.{name}", "metric name")  # as MLflow keeps it, which takes 250 characters
         return write.define(self.journal, self.id, name, mode, step_metric, now_ms())
 
@@ -405,36 +425,3 @@ def check_end(status: str) -> str:
     if status not in STATUSES:
         raise UsageError(f"status must be one of {', '.join(STATUSES)}, not {rules.shown(status)}")
     return status
-
-
-def param_texts(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Params as they are kept: names checked and prefixed, values as text. Raises UsageError."""
-    texts = {}
-    for key, value in params.items():
-        name = rules.check_name(key, "param name")
-        text = value if isinstance(value, str) else str(value)
-        name = rules.check_param_name(prefix + name)
-        texts[name] = rules.check_text(text, f"the value of param {key}")
-    return texts
-
-
-def tag_texts(tags: Mapping[str, object]) -> dict[str, str]:
-    """Tags as they are kept: names checked, values as text. Raises UsageError."""
-    texts = {}
-    for key, value in tags.items():
-        name = rules.check_tag_name(key)
-        text = value if isinstance(value, str) else str(value)
-        texts[name] = rules.check_text(text, f"the value of tag {key}")
-    return texts
-
-
-def _json_summary(key: str, value: object) -> tuple[str, str]:
-    """A summary value that is no number, as (JSON text, shown text). Raises UsageError."""
-    import json
-
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"the summary value of {key} is not JSON: {error}") from None
-    rules.check_text(text, f"the summary value of {key}")
-    return text, rules.check_text(value, f"the summary value of {key}") if isinstance(value, str) else text

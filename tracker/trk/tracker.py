@@ -18,7 +18,8 @@ from trk.ids import new_run_id
 from trk.journal import lifecycle, read, write
 from trk.journal.db import Journal
 from trk.journal.select import resolve
-from trk.run import Run, current, param_texts, tag_texts
+from trk.run import Run, current
+from trk.texts import param_texts, tag_texts
 
 
 def find_journal() -> tuple[str, Journal] | None:

@@ -133,3 +133,21 @@ def define_metric(
     """
     given: dict[str, Any] = {"run": run, "mode": mode, "step_metric": step_metric, "json": json}
     hot.acknowledged("define-metric", given, [key])
+
+
+def log(
+    source: Annotated[str | None, typer.Argument(metavar="-", help="Standard input.", show_default=False)] = None,
+    run: options.Run = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line, with exit 2.")] = False,
+    ack: Annotated[bool, typer.Option("--ack", help="Answer each line on stdout once it is durable.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Log the lines of standard input: each a JSON object, or KEY=VALUE …; step and timestamp are special.
+
+    Several metrics on a line are at one step. A bad line is told with its number, and the rest goes on.
+
+    Example: printf '{"loss": 0.5, "step": 1}\\nloss=0.4 f1=0.9 step=2\\n' | trk log -
+    """
+    given: dict[str, Any] = {"run": run, "strict": strict, "ack": ack, "json": json, "quiet": quiet}
+    hot.acknowledged("log", given, [] if source is None else [source])

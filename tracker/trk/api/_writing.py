@@ -11,7 +11,8 @@ from trk.errors import TrkError, UsageError
 from trk.journal import content, write
 from trk.journal.write import now_ms
 from trk.media import log, tables
-from trk.run import Run, param_texts
+from trk.run import Run
+from trk.texts import param_texts
 
 MAX_LEVELS = 50
 _NO_NUMBERS = (str, bytes, bytearray, complex, Mapping, list, tuple, set, frozenset)

@@ -136,10 +136,14 @@ def metrics(
 
 
 def _next_step(live: Iterable[tuple[Any, ...] | None]) -> int:
-    step: int = max((known[0] for known in live if known is not None), default=-1) + 1
-    if step > MAX_STEP:
-        raise UsageError(f"the next step, {step}, does not fit 64 bits", hint="give one with --step")
-    return step
+    return step_after(max((known[0] for known in live if known is not None), default=-1))
+
+
+def step_after(last: int) -> int:
+    """The step after the largest one so far. Raises UsageError when there is none."""
+    if last >= MAX_STEP:
+        raise UsageError(f"the next step, {last + 1}, does not fit 64 bits", hint="give one with --step")
+    return last + 1
 
 
 def packed(values: Mapping[str, float]) -> str:
