@@ -66,6 +66,7 @@ VERBS = {
     "plot": _RUNS + "--run=* --x= --smooth= --log-x --log-y --width= --height= -o/--output= --json -q/--quiet",
     "report": _RUNS + "--baseline= --title= -o/--output= --open --log --json -q/--quiet",
     "watch": "--interval= --timeout= --source= --json -q/--quiet",
+    "watch-file": "--run= --type= --step= --time= --once --until-idle= --json -q/--quiet",
     "artifacts": _ASK + "--run= --path= --type= --history --row= -o/--output= --force",
     "config": "--origin " + _SHOW,
     "daemon": "-n/--n= --timeout= " + _SHOW,

@@ -56,6 +56,9 @@ FLOORS = {
     "trk.active": 4,
     "trk.bundles": 4,
     "trk.imports": 4,
+    "trk.imports.naming": 1,
+    "trk.growing": 3,
+    "trk.growing.watch": 4,  # the active run's, where none is named
     "trk.deleting": 4,
     "trk.leaving": 4,
     "trk.checkup": 4,

@@ -16,8 +16,8 @@ from helpers import started, until
 from imports.test_tensorboard import NOON, hparams, new, old, write
 from imports.tools import journal, live, points, rows
 from trk.errors import Conflict
-from trk.imports import waking
-from trk.imports.waking import Waker
+from trk.growing import waking
+from trk.growing.waking import Waker
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 

@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.growing.watch import watch_file as watch_file
     from trk.imports.following import follow_tensorboard as follow_tensorboard
     from trk.imports.from_mlflow import import_mlflow as import_mlflow
     from trk.imports.from_tensorboard import import_tensorboard as import_tensorboard
@@ -206,6 +207,7 @@ _HOMES = {
         "NotFound", "SessionError", "SourceUnavailable", "TrkError", "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.growing.watch": ("watch_file",),
     "trk.imports.following": ("follow_tensorboard",),
     "trk.imports.from_mlflow": ("import_mlflow",),
     "trk.imports.from_tensorboard": ("import_tensorboard",),

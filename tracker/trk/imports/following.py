@@ -15,11 +15,11 @@ from typing import Any
 
 from trk import daemon
 from trk.errors import Conflict, NotFound, UsageError
+from trk.growing.waking import Waker
 from trk.imports.event_files import folders
 from trk.imports.from_tensorboard import Folder, check_installed
 from trk.imports.records import ImportReport, Progress
 from trk.imports.taking import Intake
-from trk.imports.waking import Waker
 from trk.journal import lifecycle
 from trk.rules import shown
 from trk.run import Run
