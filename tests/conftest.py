@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,6 +140,34 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     os.chdir(tmp_path)
     for place in reversed(places):
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow's with nothing in it: its tables take a second to make."""
+    if find_spec("mlflow") is None:
+        pytest.skip("mlflow is not installed")
+    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's imports warn of their own use of SQLAlchemy and Pydantic
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def empty_store(_empty_store: Path) -> Callable[..., str]:
+    """`empty_store(folder, name="mlflow.db")`: a store in that folder as if MLflow had made it there; its address."""
+
+    def made(folder: Path, name: str = "mlflow.db") -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_empty_store, folder / name)
+        with contextlib.closing(sqlite3.connect(folder / name)) as store, store:
+            store.execute("UPDATE experiments SET artifact_location = ?", (f"{folder}/mlruns/0",))
+        return f"sqlite:///{folder}/{name}"
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def application(only: str | None = None) -> typer.Typer:
 
 def run(words: list[str]) -> int:
     """Run a command line that `tokens.rewritten` has made plain; returns the exit code. Raises TrkError."""
-    only = words[0] if words and words[0] in tokens.VERBS else None
+    only = words[0] if words and (words[0] in tokens.VERBS or words == ["--version"]) else None
     command = typer.main.get_command(application(only))
     try:
         result = command.main(args=words, prog_name="trk", standalone_mode=False)

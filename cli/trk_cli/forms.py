@@ -43,7 +43,8 @@ def iso(moment: datetime | None) -> str | None:
         return None
     from datetime import UTC
 
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    there = moment if moment.tzinfo is UTC else moment.astimezone(UTC)  # as times of records are
+    return there.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def number(value: float) -> float | str:

@@ -69,7 +69,13 @@ def tsv(listing: Listing) -> str:
 
 def _separated(listing: Listing, cell: Callable[[Cell], str], *, header: bool) -> str:
     rows: list[Sequence[Cell]] = [[column.title for column in listing.heads]] if header else []
-    return "".join("\t".join(escape(cell(item)) for item in row) + "\n" for row in [*rows, *listing.rows])
+    return "".join(_line([cell(item) for item in row]) for row in [*rows, *listing.rows])
+
+
+def _line(texts: Sequence[str]) -> str:
+    if "".join(texts).isprintable():  # nearly all are: looked at together, which long lists feel
+        return "\t".join(texts) + "\n"
+    return "\t".join(escape(text) for text in texts) + "\n"
 
 
 def csv(listing: Listing) -> str:

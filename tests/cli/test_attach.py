@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,13 @@ pytestmark = [
 
 
 @pytest.fixture
-def owner(project: Path) -> Any:
+def owner(project: Path, empty_store: Callable[..., str]) -> Any:
     """MLflow's own client, at its own store in the project."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's imports warn of their own use of SQLAlchemy and Pydantic
         from mlflow import MlflowClient
 
-        return MlflowClient(f"sqlite:///{project}/mlflow.db")
+        return MlflowClient(empty_store(project))
 
 
 @pytest.fixture

@@ -587,7 +587,7 @@ def test_the_hint_of_a_damaged_journal_names_what_is_there(
     content = journal.read_bytes()
     half = len(content) // 2
     journal.write_bytes(b"no database" + content[11:] if head else content[:half] + b"\xff" * (len(content) - half))
-    said = trk_command("ls", "--source", "local").stderr
+    said = trk_command("ls", "--source", "local", "--columns", "params.*").stderr
     assert "is damaged" in said
     assert ("-wal" in said) == (place / ".trk" / "journal.db-wal").exists()
     done = pasted(said)

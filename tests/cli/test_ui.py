@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ real = pytest.mark.mlflow
 
 
 @pytest.fixture
-def delivered(call: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def delivered(call: Any, project: Path, empty_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of an open run, delivered to a database of its own, while another one is configured."""
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    uri = f"sqlite:///{project}/own.db"
+    uri = empty_store(project, "own.db")
     run_id = call("start", "shown", "-e", "looks", "--mlflow-uri", uri, "--param", "lr=0.1", "-q").out.strip()
     assert call("log-metric", "f1", "0.9").code == 0
     done = call("sync", "--strict", "--timeout", "60")

@@ -214,7 +214,7 @@ def test_a_deliverer_killed_again_and_again_loses_nothing(
     while len(numbers(arrivals)) < ROWS and kills < 25:
         before = size(arrivals)
         child = syncing()
-        more = dice.randrange(1, 8000)
+        more = dice.randrange(1, 14000)
         while size(arrivals) < before + more and child.poll() is None:
             time.sleep(0.001)
         child.send_signal(signal.SIGKILL)

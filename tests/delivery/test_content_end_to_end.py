@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import helpers
+from helpers import Course
 from helpers import trk as command
 from servers.browser import CHROMIUM, Browser
 from servers.mlflow_server import MlflowServer
@@ -202,8 +203,10 @@ def check_pages(browser: Browser, uri: str, run: Any) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_tables_of_many_processes_arrive_whole_while_sync_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    processes, calls = 8, 50
+def test_tables_of_many_processes_arrive_whole_while_sync_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, course: Course
+) -> None:
+    processes, calls = 8, course.many(8, 50)
     store = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)

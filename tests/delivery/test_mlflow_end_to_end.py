@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 Point = tuple[str, int, int, float]
-KILLS, MANY_KILLS = 8, 60  # in a short course, and in a long one
+KILLS, MANY_KILLS = 4, 60  # in a short course, and in a long one
 POINTS = 20_000
 
 

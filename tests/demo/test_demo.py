@@ -119,12 +119,21 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@needs_command
-def test_the_demo_runs_from_end_to_end_without_any_backend(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A demo in a folder whose user is in a run, `own`, and has settings: the folder, `own`, and the screen."""
+    folder = tmp_path_factory.mktemp("demo") / "project"
+    folder.mkdir()
     (folder / "json.py").write_text("raise SystemExit('imported from the working directory')")
-    done = trk(folder, "demo", TRK_BACKENDS="none")
+    own = trk(folder, "start", "mine", TRK_BACKENDS="none").stdout.strip()
+    done = trk(folder, "demo", TRK_BACKENDS="none", TRK_RUN=own, TRK_KEY_PREFIX="x/", TRK_STRICT="1")
     assert done.returncode == 0, done.stderr
-    screen = done.stdout + done.stderr
+    return folder, own, done.stdout + done.stderr
+
+
+@needs_command
+def test_the_demo_runs_from_end_to_end_without_any_backend(shown: tuple[Path, str, str]) -> None:
+    folder, _, screen = shown
     assert "sweep-lr-3" in screen
     assert "mlflow ui --backend-store-uri" in screen
     assert len(screen.splitlines()) <= 40
@@ -135,10 +144,8 @@ def test_the_demo_runs_from_end_to_end_without_any_backend(folder: Path) -> None
 
 
 @needs_command
-def test_the_user_s_own_run_settings_and_session_are_left_alone(folder: Path) -> None:
-    own = trk(folder, "start", "mine", TRK_BACKENDS="none").stdout.strip()
-    done = trk(folder, "demo", TRK_BACKENDS="none", TRK_RUN=own, TRK_KEY_PREFIX="x/", TRK_STRICT="1")
-    assert done.returncode == 0, done.stderr
+def test_the_user_s_own_run_settings_and_session_are_left_alone(shown: tuple[Path, str, str]) -> None:
+    folder, own, _ = shown
     status = json.loads(trk(folder, "status", "--json", TRK_BACKENDS="none").stdout)
     assert (status["run_id"], status["metrics"], status["params"]) == (own, {}, {})
 

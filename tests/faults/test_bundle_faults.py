@@ -42,7 +42,15 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "large.trk"
 
 
-@pytest.mark.parametrize("room", [100_000, 1_500_000, 3_200_000, 4_500_000])
+@pytest.mark.parametrize(
+    "room",
+    [
+        100_000,
+        pytest.param(1_500_000, marks=pytest.mark.long),
+        3_200_000,
+        pytest.param(4_500_000, marks=pytest.mark.long),
+    ],
+)
 def test_a_disk_that_fills_up_during_an_import_leaves_all_as_it_was(
     large: Path, mounted: Mount, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
@@ -91,7 +99,9 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("when", ["1", "4", "7", "99"])
+@pytest.mark.parametrize(
+    "when", ["1", pytest.param("4", marks=pytest.mark.long), pytest.param("7", marks=pytest.mark.long), "99"]
+)
 def test_an_import_that_is_killed_has_done_all_or_nothing_and_the_next_one_clears_up(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:

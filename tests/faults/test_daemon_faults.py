@@ -54,7 +54,7 @@ def started(place: Place, run: str, points: int) -> list[subprocess.Popen[bytes]
 def test_kills_and_restarts_at_random_instants_leave_each_point_once(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, course: Course
 ) -> None:
-    kills, restarts, points = course.many(4, 100), course.many(1, 10), course.many(4_000, 100_000)
+    kills, restarts, points = course.many(3, 100), course.many(1, 10), course.many(2_000, 100_000)
     with MlflowServer(tmp_path / "server", free_port()) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         run = place.done("start", "-q")

@@ -117,7 +117,7 @@ def test_busy_writers_killed_at_random_instants_lose_and_double_nothing(journal:
 
 def test_64_shells_at_once_log_every_point_at_a_step_of_its_own(shells: Run, course: Course) -> None:
     command = shlex.join([*COMMAND, "log-metric", "m", "0.5"])
-    each = course.many(4, 20)
+    each = course.many(2, 20)
     script = f"for i in {' '.join(map(str, range(each)))}; do {command} || exit 1; done"
     crowd = [
         subprocess.Popen(

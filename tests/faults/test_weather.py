@@ -116,8 +116,8 @@ def test_whatever_the_weather_each_thing_arrives_once(
     proxy.strike("lose", "runs/create", times=2)
     run = place.done("start", "whatever", "-q")
     looks = Looks(place, run)
-    until = time.monotonic() + course.many(6, 3600)
-    faults, kills = course.many(8, 1000), course.many(1, 100)
+    until = time.monotonic() + course.many(4, 3600)
+    faults, kills = course.many(6, 1000), course.many(1, 100)
     with ended(started(place, run)) as logging:
         with Killer(lambda: daemon_of(place.folder), course.dice, (6, 15)) as killer:
             while time.monotonic() < until or killer.kills < kills or fouls(proxy) < faults:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -158,22 +157,11 @@ def answered(metric: str, mode: Mode, agg: Aggregate, n: int, **asked: Any) -> A
     return best, found.without_metric, found.not_finite
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store with nothing in it: its tables take a second to make."""
-    folder = tmp_path_factory.mktemp("empty")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.chdir(folder)
-        client().search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def beside_each_other(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Any]:
+def beside_each_other(monkeypatch: pytest.MonkeyPatch, empty_store: Callable[..., str]) -> Iterator[Any]:
     """A project whose runs go to MLflow's own store in it and to the memory of this process, and MLflow's client."""
     monkeypatch.setenv("TRK_BACKENDS", "mlflow,memory")
-    shutil.copy(empty_store, Path.cwd() / "mlflow.db")
+    empty_store(Path.cwd())
     yield client()
     servers.clear()
 

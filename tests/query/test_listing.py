@@ -275,3 +275,19 @@ def test_best_of_a_group_goes_by_the_direction_that_was_defined(sweep: list[trk.
         run.log_metric("cost", 3.0)
     (all_,) = trk.groups("experiment", agg="best", metrics="cost")
     assert all_.metrics["cost"].values == {"best": 3.0}
+
+
+def test_parts_that_are_not_needed_may_be_left_empty_and_change_no_answer() -> None:
+    for number, lr in enumerate(("0.2", "0.1")):
+        run = trk.start(f"run {number}", params={"lr": lr}, tags={"stage": "dev"})
+        run.log_metric("f1", number)
+        run.end()
+    whole = trk.search(sort="params.lr")
+    found = trk.search("tags.stage = 'dev'", sort="params.lr", parts={"metrics"})
+    assert [(run.run_id, run.metrics, run.status) for run in found] == [
+        (run.run_id, run.metrics, run.status) for run in whole
+    ]
+    assert [run.name for run in found] == ["run 1", "run 0"]
+    assert not any(run.tags for run in trk.search(parts=()))
+    with pytest.raises(trk.UsageError, match="no record has the part 'files'"):
+        trk.search(parts={"files"})

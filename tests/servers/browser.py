@@ -16,7 +16,7 @@ ONE_PROCESS = (
     "--disable-site-isolation-trials",
     "--disable-features=IsolateSandboxedIframes,IsolateOrigins,site-per-process",
 )
-TRIES = 4  # a page that waits for a slow server may be looked at too early
+TRIES = 6  # a page that waits for a slow server may be looked at too early; each time it gets more of its clock
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Browser:
         assert CHROMIUM is not None
         picture = self._folder / f"{name}.png"
         document = ""
-        for _ in range(TRIES):
+        for tried in range(1, TRIES + 1):
             drawn = subprocess.run(
                 [
                     CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                     f"--user-data-dir={self._profile}", "--window-size=1500,1000",
                     *ONE_PROCESS,
-                    f"--virtual-time-budget={BUDGET_MS}", f"--screenshot={picture}", "--dump-dom", *flags, url,
+                    f"--virtual-time-budget={tried * BUDGET_MS}", f"--screenshot={picture}", "--dump-dom", *flags, url,
                 ],
                 capture_output=True, text=True, timeout=120, check=False,
                 env={**os.environ, "HOME": str(self._profile)},

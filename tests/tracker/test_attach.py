@@ -6,6 +6,7 @@ import functools
 import json
 import threading
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,9 @@ class Owner:
 
 
 @pytest.fixture
-def owner(project: Path) -> Owner:
+def owner(project: Path, empty_store: Callable[..., str]) -> Owner:
     """The owner of a run at MLflow's own store in the project, with five points; trk's backends are not said."""
-    made = Owner(f"sqlite:///{project}/mlflow.db")
+    made = Owner(empty_store(project))
     for step in range(5):
         made.log(1.0 - step / 10, step)
     return made

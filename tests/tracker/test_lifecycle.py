@@ -231,10 +231,10 @@ def stages(uri: str, runs: Sequence[trk.Run] = ()) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def store(project: Path, empty_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
     """MLflow's own store in the project, to which everything is delivered."""
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    return f"sqlite:///{project}/mlflow.db"
+    return empty_store(project)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +38,10 @@ def client(uri: str) -> Any:
         return MlflowClient(tracking_uri=uri)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: making one takes seconds."""
-    place = tmp_path_factory.mktemp("made") / "mlflow.db"
-    client(f"sqlite:///{place}").search_experiments()
-    return place
-
-
 @pytest.fixture
-def stores(made: Path, tmp_path: Path) -> tuple[str, str]:
+def stores(empty_store: Callable[..., str], tmp_path: Path) -> tuple[str, str]:
     """The addresses of two databases of MLflow."""
-    found = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        shutil.copyfile(made, tmp_path / name / "mlflow.db")
-        found.append(f"sqlite:///{tmp_path / name}/mlflow.db")
-    return found[0], found[1]
+    return empty_store(tmp_path / "a"), empty_store(tmp_path / "b")
 
 
 def journal() -> Journal:

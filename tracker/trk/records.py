@@ -201,6 +201,10 @@ class Delivery:
     last_error: str | None = None
 
 
+PARTS = frozenset({"params", "metrics", "tags", "backends"})
+"""What of a run's record is read only where it is needed."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run, as a source knows it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +12,7 @@ from trk.listed import MetricSummary, RunGroup
 from trk.media.table_cells import count
 from trk.query import columns as cols
 from trk.query import listing as library
-from trk.records import RunRecord
+from trk.records import PARTS, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
 from trk_cli.results import Column, Listing, OutputOptions, Seconds
@@ -62,7 +62,8 @@ def ls(
         return
     if agg is not None:
         raise UsageError("--agg is for groups", hint="trk ls --group-by params.model --agg mean,std,best")
-    _show_runs(library.search(deleted=deleted, **asked), columns, shape)
+    wanted = None if columns is None else cols.parse(columns)
+    _show_runs(library.search(deleted=deleted, parts=_parts(wanted, shape), **asked), wanted, shape)
 
 
 def search(
@@ -99,8 +100,14 @@ def search(
 # -- runs -----------------------------------------------------------------------------------------------------------
 
 
-def _show_runs(runs: Sequence[RunRecord], columns: str | None, shape: OutputOptions) -> None:
-    asked = cols.parse(columns) if columns is not None else None
+def _parts(asked: Sequence[cols.Column] | None, shape: OutputOptions) -> Collection[str]:
+    """What has to be read of each run to show these columns; as JSON it is shown whole."""
+    if shape.format == "json" or shape.field is not None:
+        return PARTS
+    return {kind for kind, _ in asked if kind} if asked is not None else {"metrics"}
+
+
+def _show_runs(runs: Sequence[RunRecord], asked: Sequence[cols.Column] | None, shape: OutputOptions) -> None:
     found = _columns_for(runs) if asked is None else cols.expanded(asked, runs)
     heads = _ranked(found) if asked is None else [_head(column) for column in found]
     tell = [_teller(column) for column in found]

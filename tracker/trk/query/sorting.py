@@ -98,6 +98,12 @@ def parse_order(text: str) -> list[Sort]:
     return found
 
 
+def parts(order: Sequence[Sort]) -> set[str]:
+    """What of runs' records these keys look at."""
+    looked_at = {"metric": "metrics", "param": "params"}
+    return {looked_at.get(sort.entity, "tags") for sort in order}  # a user is a tag, too
+
+
 def in_order(records: Iterable[RunRecord], order: Sequence[Sort]) -> list[RunRecord]:
     """The records by several keys; equal ones stay as they came."""
     return sorted(records, key=lambda record: [sort.key(record) for sort in order])
@@ -111,10 +117,10 @@ def parse_sort(text: str) -> Sort:
     check_text(text, "sort key")
     if len(text) > MAX_SORT:
         raise UsageError(f"sort key {shown(text)} has {len(text)} characters; at most {MAX_SORT} are allowed")
-    parts = text.rsplit(None, 1)
-    directed = len(parts) == 2 and parts[1].lower() in ("asc", "desc")
-    field = (parts[0] if directed else text).strip()
-    descending = directed and parts[1].lower() == "desc"
+    halves = text.rsplit(None, 1)
+    directed = len(halves) == 2 and halves[1].lower() in ("asc", "desc")
+    field = (halves[0] if directed else text).strip()
+    descending = directed and halves[1].lower() == "desc"
     head, dot, name = field.partition(".")
     if not dot:
         return Sort("attribute", _sort_attribute(text, words.unquoted(head)), descending)

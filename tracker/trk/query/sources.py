@@ -24,7 +24,7 @@ from trk.query.filters import Filter
 from trk.query.scores import Score as Score
 from trk.query.scores import place
 from trk.query.warm import WarmSource
-from trk.records import ArtifactRecord, MetricPoint, RunRecord
+from trk.records import PARTS, ArtifactRecord, MetricPoint, RunRecord
 from trk.rules import check_text, shown
 
 LOCAL = "local"
@@ -134,11 +134,13 @@ class LocalSource:
         columns = read.run_columns(self._journal, experiment)
         return {run for run, found in columns.items() if where.matches(_ColumnView(run, found, values))}
 
-    def search(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
-        """The runs that match, newest first, with their deliveries."""
+    def search(
+        self, experiment: str | None, where: Filter | None, parts: Collection[str] = PARTS
+    ) -> Iterator[RunRecord]:
+        """The runs that match, newest first, with these parts."""
         if self._journal is not None:
             keys = None if where is None else self._matching(experiment, where)
-            yield from read.records(self._journal, experiment, keys)
+            yield from read.records(self._journal, experiment, keys, parts)
 
     def deleted(self, experiment: str | None, where: Filter | None) -> Iterator[RunRecord]:
         """The runs that match and are deleted, those that were deleted latest first."""
