@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,shell-init,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -84,6 +84,11 @@ _trk_table() {
         options='--run --mode --step-metric --json --quiet --help'
         values='--run=one:run: --mode=one::max,min --step-metric=one:metric:'
         places=('one:metric:')
+        ;;
+    log)
+        options='--run --strict --ack --json --quiet --help'
+        values='--run=one:run:'
+        places=('none')
         ;;
     log-table)
         options='--run --name --type --columns --row --json --quiet --help'
@@ -245,12 +250,16 @@ _trk_table() {
         options='--help'
         places=('one::bash,zsh,fish')
         ;;
+    shell-init)
+        options='--help'
+        places=('one::bash,zsh')
+        ;;
     demo)
         options='--quiet --help'
         ;;
     help)
         options='--help'
-        places=('one::bundles,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,sessions,sources,storage,trackers')
+        places=('one::bundles,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,pipes,sessions,sources,storage,trackers')
         ;;
     esac
 }

@@ -66,6 +66,8 @@ function __trk_valued
             printf '%s\n' --run
         case define-metric
             printf '%s\n' --run --mode --step-metric
+        case log
+            printf '%s\n' --run
         case log-table
             printf '%s\n' --run --name --type --columns --row
         case log-html
@@ -191,6 +193,7 @@ complete -c trk -n __trk_first -a set-tag -d 'Set a tag.'
 complete -c trk -n __trk_first -a set-tags -d 'Set several tags.'
 complete -c trk -n __trk_first -a delete-tag -d 'Take a tag away.'
 complete -c trk -n __trk_first -a define-metric -d 'Say which direction of a metric is better.'
+complete -c trk -n __trk_first -a log -d 'Log lines of standard input, fast.'
 complete -c trk -n __trk_first -a log-table -d 'Log rows of a table.'
 complete -c trk -n __trk_first -a log-html -d 'Log an HTML page.'
 complete -c trk -n __trk_first -a log-text -d 'Log a text.'
@@ -222,6 +225,7 @@ complete -c trk -n __trk_first -a daemon -d 'The process that delivers in the ba
 complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends it.'
 complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
+complete -c trk -n __trk_first -a shell-init -d 'Log commands in loops at under a millisecond.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
 complete -c trk -n '__trk_in start best ls search history plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
@@ -242,12 +246,12 @@ complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backen
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
 complete -c trk -n '__trk_in start end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
-complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
@@ -261,6 +265,8 @@ complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, 
 complete -c trk -n '__trk_in log-param log-params' -l if-exists -d 'error (the default), keep or suffix.' -x -a 'error keep suffix'
 complete -c trk -n '__trk_in define-metric' -l mode -d 'Which direction is better.' -x -a 'max min'
 complete -c trk -n '__trk_in define-metric' -l step-metric -d 'The metric that is its x-axis (W&B).' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in log' -l strict -d 'Stop at the first bad line, with exit 2.'
+complete -c trk -n '__trk_in log' -l ack -d 'Answer each line on stdout once it is durable.'
 complete -c trk -n '__trk_in log-table log-html log-text log-dict log-image log-figure' -l name -d 'The name; left out: the file\'s.' -x
 complete -c trk -n '__trk_in log-table' -l type -d 'csv, tsv, json, jsonl or parquet; else by the ending.' -x -a 'csv tsv json jsonl parquet'
 complete -c trk -n '__trk_in log-table' -l columns -d 'The columns of --row, or of a file without a header.' -x
@@ -423,4 +429,5 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes filters import json ls pictures sessions sources storage trackers'
+complete -c trk -n '__trk_at shell-init 1' -a 'bash zsh'
+complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes filters import json ls pictures pipes sessions sources storage trackers'

@@ -58,6 +58,10 @@ def _dispatch(words: list[str]) -> int:
         from trk_cli import complete
 
         return complete.answer(words[1:])
+    if words and words[0] == "__serve":  # the shell functions of `trk shell-init`
+        from trk_cli import serving
+
+        return serving.serve(words[1:], _fast_call)
     if words and words[0] in tokens.VERBS:
         from trk_cli import hot
 

@@ -76,6 +76,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     ("care.doctor", "What is wrong here, and what mends it."),
     ("care.ui", "MLflow's UI on the right store."),
     ("completion.completion", "Complete trk's words in bash, zsh, fish."),
+    ("shell_init.shell_init", "Log commands in loops at under a millisecond."),
     ("manage.demo", "A small sweep on real data."),
     ("manage.help_", "Explain bundles, delivery, sessions and more."),
 )

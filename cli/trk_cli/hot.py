@@ -45,11 +45,17 @@ def execute(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> tupl
 
     Raises TrkError, before anything is written.
     """
+    run, told = perform(verb, options, words)
+    daemon.revive(run.folder, run.id)
+    return run.id, told
+
+
+def perform(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> tuple[Run, dict[str, int | None]]:
+    """`execute`, without the look at the daemon that follows; returns the run itself."""
     run = find_run(options.get("run"))
     result: int | tuple[int | None, ...] | None = _ACTIONS[verb](run, options, words)
     n, step, *version = result if isinstance(result, tuple) else (result, None)
-    daemon.revive(run.folder, run.id)
-    return run.id, {"n": n, "step": step, **({"version": version[0]} if version else {})}
+    return run, {"n": n, "step": step, **({"version": version[0]} if version else {})}
 
 
 def acknowledged(verb: str, options: Mapping[str, Any], words: Sequence[str]) -> None:

@@ -73,6 +73,7 @@ VERBS = {
     "doctor": "--timeout= " + _SHOW,
     "ui": "--host= --port= --open --run= --timeout= --json -q/--quiet",
     "completion": "",
+    "shell-init": "",
     "demo": "-q/--quiet",
     "help": "",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -146,8 +147,13 @@ def prepared(call: Any, project: Path) -> Path:
 
 def in_bash(script: str, folder: Path) -> tuple[int, str]:
     function = f'set -e; trk() {{ "{sys.executable}" -P -m trk_cli "$@"; }}\n'
+    command = folder.parent / "bin" / "trk"  # for what `trk shell-init` prints
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m trk_cli "$@"\n')
+    command.chmod(0o755)
+    env = helpers.child_environment(PATH=f"{command.parent}:{os.environ['PATH']}")
     done = run(
-        ["bash", "-c", function + script], env=helpers.child_environment(), cwd=folder,
+        ["bash", "-c", function + script], env=env, cwd=folder,
         stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, text=True, check=False, timeout=120,
     )  # fmt: skip
     return done.returncode, done.stdout

@@ -31,7 +31,7 @@ def socket_path(folder: str) -> str:
     if len(os.fsencode(path)) > _LONGEST:
         where = os.path.join("/tmp", f"trk-{os.getuid()}")  # noqa: S108 - as above
         path = os.path.join(where, f"{name}.sock")
-    _make_private(where)
+    make_private(where)
     return path
 
 
@@ -44,7 +44,8 @@ def socket_of(folder: str) -> str:
     return words[2]
 
 
-def _make_private(where: str) -> None:
+def make_private(where: str) -> None:
+    """Make a folder that is this user's alone, or see that it is. Raises DaemonError."""
     try:
         os.mkdir(where, 0o700)
     except FileExistsError:

@@ -52,6 +52,7 @@ class Journal:
         self.explaining = _Explaining(path)
         self._connection: Connection | None = None
         self._openings = 0
+        self._file = (0, 0)  # which one is open: its path may come to name another
 
     @classmethod
     def create(cls, path: str) -> Journal:
@@ -70,6 +71,7 @@ class Journal:
             if not os.path.exists(self.path):
                 raise JournalError(f"there is no journal at {self.path}", hint="trk start")
             self._connection = _connected(self.path)
+            self._file = _file_at(self.path)
             self._openings += 1
             _opened.add(self)
         return self._connection
@@ -134,6 +136,22 @@ class Journal:
                 self._connection.close()
             self._connection = None
             _opened.discard(self)
+
+
+def close_all(*, replaced: bool = False) -> None:
+    """Close this process's journals; with `replaced` those alone whose path names another file by now, or none."""
+    with _turn:
+        for journal in list(_opened):
+            if not replaced or _file_at(journal.path) != journal._file:
+                journal.close()
+
+
+def _file_at(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
 
 
 class _Explaining:
