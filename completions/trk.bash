@@ -9,7 +9,7 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,shell-init,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,watch-file,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,shell-init,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
@@ -125,6 +125,11 @@ _trk_table() {
         values='--run=one:run: --path=none --name=none --type=one::model,checkpoint,weights,dataset,image,audio,video,viz,report,config,code,sample,custom --reference=none'
         places=('file')
         others='file'
+        ;;
+    watch-file)
+        options='--run --type --step --time --once --until-idle --json --quiet --help'
+        values='--run=one:run: --type=one::csv,jsonl --step=none --time=none --until-idle=none'
+        places=('file')
         ;;
     best)
         options='--metric --mode --agg --n --experiment --filter --fresh --source --timeout --format --json --field --quiet --help'
@@ -259,7 +264,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,pipes,sessions,sources,storage,trackers')
+        places=('one::bundles,capture,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,pipes,sessions,sources,storage,trackers')
         ;;
     esac
 }

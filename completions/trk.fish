@@ -82,6 +82,8 @@ function __trk_valued
             printf '%s\n' --run --name
         case log-artifact
             printf '%s\n' --run --path --name --type --reference
+        case watch-file
+            printf '%s\n' --run --type --step --time --until-idle
         case best
             printf '%s\n' --metric --mode --agg --n -n --experiment -e --filter --source --timeout --format --field
         case ls
@@ -201,6 +203,7 @@ complete -c trk -n __trk_first -a log-dict -d 'Log a JSON, YAML or TOML document
 complete -c trk -n __trk_first -a log-image -d 'Log an image, alone or of a series.'
 complete -c trk -n __trk_first -a log-figure -d 'Log a figure.'
 complete -c trk -n __trk_first -a log-artifact -d 'Log files and folders.'
+complete -c trk -n __trk_first -a watch-file -d 'Log a file\'s lines while it grows.'
 complete -c trk -n __trk_first -a best -d 'The best run by a metric.'
 complete -c trk -n __trk_first -a ls -d 'Runs with their metrics.'
 complete -c trk -n __trk_first -a search -d 'Runs that match a filter.'
@@ -246,12 +249,12 @@ complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backen
 complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
 complete -c trk -n '__trk_in start end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
-complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
@@ -279,6 +282,11 @@ complete -c trk -n '__trk_in log-artifact' -l name -d 'Make it a version of an a
 complete -c trk -n '__trk_in log-artifact' -l type -d 'model, checkpoint, dataset, …; else by the ending.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
 complete -c trk -n '__trk_in log-artifact' -l reference -d 'What stays where it is, as s3://bucket/data.' -x
 complete -c trk -n '__trk_in log-artifact' -l no-snapshot -d 'Do not copy: deliver in place, and not at all if it has changed.'
+complete -c trk -n '__trk_in watch-file' -l type -d 'jsonl or csv; left out: by the ending.' -x -a 'csv jsonl'
+complete -c trk -n '__trk_in watch-file' -l step -d 'A CSV\'s column with the step.' -x
+complete -c trk -n '__trk_in watch-file' -l time -d 'A CSV\'s column with the time.' -x
+complete -c trk -n '__trk_in watch-file' -l once -d 'Take what is there now, and end.'
+complete -c trk -n '__trk_in watch-file import' -l until-idle -d 'End when nothing was added for so long.' -x
 complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
@@ -378,7 +386,6 @@ complete -c trk -n '__trk_in import' -l backend -s b -d 'Where to deliver to; no
 complete -c trk -n '__trk_in import' -l mlflow-uri -d 'MLflow\'s server to deliver to.' -x
 complete -c trk -n '__trk_in import' -l attached -d 'Of a bundle: other programs\' runs, too; it goes into those.'
 complete -c trk -n '__trk_in import' -l follow -d 'Go on while the log folder grows, until Ctrl-C.'
-complete -c trk -n '__trk_in import' -l until-idle -d 'End when nothing was added for so long.' -x
 complete -c trk -n '__trk_in import' -l dry-run -d 'Say what would be taken, and take nothing.'
 complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x
@@ -410,6 +417,7 @@ complete -c trk -n '__trk_at log-dict 1' -F
 complete -c trk -n '__trk_at log-image 1' -F
 complete -c trk -n '__trk_at log-figure 1' -F
 complete -c trk -n '__trk_at log-artifact 1 more' -F
+complete -c trk -n '__trk_at watch-file 1' -F
 complete -c trk -n '__trk_at show 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_at plot 1 more' -k -a '(__trk_values one metric)'
@@ -430,4 +438,4 @@ complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
 complete -c trk -n '__trk_at shell-init 1' -a 'bash zsh'
-complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes filters import json ls pictures pipes sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles capture checks ci delivery exit-codes filters import json ls pictures pipes sessions sources storage trackers'
