@@ -26,6 +26,7 @@ from helpers import Course
 from servers.mlflow_server import MlflowServer
 from trk import owning, session
 from trk.backends import _wandb_sdk
+from trk.garbage import collect_rarely
 from trk.journal import db
 from trk.journal.db import Journal
 from trk.run import current
@@ -46,6 +47,7 @@ for name in (
     "GITHUB_STEP_SUMMARY",
 ):  # fmt: skip
     os.environ.pop(name, None)
+collect_rarely()  # a tenth of the time of all tests
 FOREIGN = ("TRK_", "MLFLOW_", "WANDB_", "GIT_")
 LONG_S = 8 * 3600.0  # no test of a long course takes longer
 

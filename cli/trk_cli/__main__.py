@@ -71,6 +71,9 @@ def _dispatch(words: list[str]) -> int:
                 hot.acknowledged(words[0], *call)
                 return 0
         words = tokens.rewritten(words)
+    from trk.garbage import collect_rarely
+
+    collect_rarely()
     from trk_cli import app
 
     return app.run(words)

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from trk import daemon
-from trk.errors import TrkError, UsageError
+from trk.errors import Conflict, JournalError, TrkError, UsageError
 from trk.lines import BadLine, LoggedLines
 from trk.piping import LINGER_S, Outcome, Pipe
 from trk_cli import forms, hot, output
@@ -37,12 +37,15 @@ def log(options: Mapping[str, Any], words: Sequence[str]) -> None:
     ack, quiet = bool(options.get("ack")), bool(options.get("quiet"))
     if ack and options.get("json"):
         raise UsageError("--ack and --json exclude each other", hint="the answers to --ack are one line each")
-    told = _Told(quiet or ack)
+    told = _Told(quiet or ack or bool(options.get("strict")))
     pipe = Pipe(run, strict=bool(options.get("strict")), answer=_answer if ack else None, tell=told.tell)
     if os.isatty(0):
         output.talk("one line at a time, such as loss=0.5 f1=0.9; Ctrl-D ends", quiet=quiet)
     try:
         _Reader(pipe, 0.0 if ack else LINGER_S).run()
+    except (Conflict, JournalError):
+        output.talk(f"lines logged before this: {pipe.report.lines:,}", quiet=quiet)
+        raise
     finally:
         daemon.revive(run.folder, run.id)
         _say_bad(pipe.report, strict=bool(options.get("strict")))

@@ -79,11 +79,14 @@ VERBS = {
 }
 
 HELP = ("--help", "-h")
+_tables: dict[str, dict[str, tuple[str, bool, bool]]] = {}
 
 
 def table(verb: str) -> dict[str, tuple[str, bool, bool]]:
     """For each spelling of a verb's options: (long name, takes a value, may be given again)."""
-    options = {}
+    if (known := _tables.get(verb)) is not None:
+        return known
+    options = _tables[verb] = {}
     for word in VERBS[verb].split():
         again = word.endswith("*")
         word = word.rstrip("*")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.live import live_delivery
 from benchmarks.questions import best_beside_order_by, best_of_others, ls_beside_mlflow
+from benchmarks.streams import lines_beside_log_batch, memory_of_lines, shell_functions
 from benchmarks.tools import MLFLOW, PYTHON, TRK, Result, environment, in_turn, output, peak_mb, project, seconds
 from servers.mlflow_server import MlflowServer
 
@@ -234,6 +235,8 @@ print(count / (time.perf_counter() - start))
 """
 _DELIVERY = """
 import sys, time, trk
+from trk.garbage import collect_rarely
+collect_rarely()  # as the daemon and the command do, which deliver
 import mlflow  # imported before the clock starts, as it is for the yardstick
 from trk.journal import write
 run = trk.start(backends="mlflow")
@@ -408,6 +411,9 @@ ALL: dict[str, Figure] = {
     "verbs": verbs_beside_mlflow,
     "import": import_time,
     "python": log_in_python,
+    "lines": lines_beside_log_batch,
+    "flat": memory_of_lines,
+    "functions": shell_functions,
     "delivery": delivery_speed,
     "live": live_delivery,
     "wandb": delivery_to_wandb,

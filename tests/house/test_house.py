@@ -26,6 +26,7 @@ FLOORS = {
     "trk.tabular": 0,
     "trk.texts": 0,
     "trk.owners": 0,
+    "trk.garbage": 0,
     "trk.whole": 0,
     "trk.journal": 1,
     "trk.session": 1,

@@ -192,6 +192,28 @@ def test_every_source_says_what_looking_at_every_point_says(beside_each_other: A
         assert asked == wanted, (metric, mode, agg, where, experiment)
 
 
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_says_what_looking_at_every_point_says(
+    wandb_here: None, monkeypatch: pytest.MonkeyPatch, course: Course
+) -> None:
+    monkeypatch.setenv("TRK_BACKENDS", "wandb")
+    ours = [dreamt(course.dice) for _ in range(course.many(6, 500))]
+    for run in ours:
+        logged_by_trk(run)
+    trk.sync(strict=True, timeout=1800)
+    for question in range(course.many(8, 60)):
+        metric, mode, agg = course.dice.choice(METRICS), course.dice.choice(MODES), course.dice.choice(AGGREGATES)
+        model, experiment = course.dice.choice(["rf", "svm"]), course.dice.choice(["digits", "letters"])
+        n = question % 4 + 1
+        admitted = [run for run in ours if (run.model, run.experiment) == (model, experiment)]
+        for source in ("local", "wandb"):
+            asked = answered(
+                metric, mode, agg, n, filter=f"params.model = '{model}' and params.by = 'trk'",
+                experiment=experiment, source=source, timeout=600,
+            )  # fmt: skip
+            assert asked == expected(admitted, metric, mode, agg, n), (source, metric, mode, agg, model, experiment)
+
+
 # -- what delivery leaves, and who believes it ------------------------------------------------------------------------
 
 

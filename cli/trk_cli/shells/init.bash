@@ -32,9 +32,14 @@ if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) && ! shopt -q restricted
             _trk_owner=$BASHPID _trk_pid='' _trk_calls=0 _trk_number=0
         fi
         _trk_part="${PATH-} ${LC_ALL-} ${LC_CTYPE-} ${LANG-} ${PYTHONPATH-} ${PYTHONHOME-} ${PYTHONUTF8-}"
-        if [[ $_trk_pid && $_trk_part != "$_trk_setting" ]] || ! builtin kill -0 "$_trk_pid"; then
-            _trk_pid='' # another trk may be meant from now on, or it is gone
-        fi 2>/dev/null
+        # Another trk may be meant from now on, or the process is gone.
+        if [[ $_trk_pid && $_trk_part != "$_trk_setting" ]]; then
+            _trk_pid=''
+        elif [[ $_trk_pid && $_trk_began != - ]]; then
+            [[ -e /proc/$_trk_pid ]] || _trk_pid=''
+        elif [[ $_trk_pid ]]; then
+            builtin kill -0 "$_trk_pid" 2>/dev/null || _trk_pid=''
+        fi
         if [[ ! $_trk_pid ]] && ((${#_trk_word} < 1000 && (_trk_calls += 1) > 1)); then
             _trk_setting=$_trk_part
             _trk_reply=$(builtin command trk __serve "$_trk_owner" 2>/dev/null </dev/null)
@@ -54,23 +59,23 @@ if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) && ! shopt -q restricted
         for _trk_word in "${!TRK_@}" HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR MLFLOW_TRACKING_URI; do
             [[ ${!_trk_word@a} == *x* ]] && _trk_env+=("$_trk_word=${!_trk_word}")
         done
-        local _trk_busy=1 _trk_wait=0.5
+        local _trk_busy=1
         _trk_number=$((_trk_number + 1))
         {
             builtin printf '%s\0' $((3 + ${#_trk_env[@]} + $#)) $_trk_number "$PWD" ${#_trk_env[@]} \
                 "${_trk_env[@]}" "$@" >&8
             while :; do
-                if builtin read -r -t $_trk_wait -u 9 _trk_part; then
+                if builtin read -r -t 1 -u 9 _trk_part; then
                     _trk_reply+=$_trk_part
                     [[ $_trk_reply == "$_trk_number "* ]] && break
                     _trk_reply='' # the answer to a command that was interrupted
                 else
                     _trk_reply+=$_trk_part
-                    if [[ $_trk_state ]]; then
+                    if ! _trk_lives && ! builtin read -t 0 -u 9; then # it may have answered before it went
+                        _trk_state=gone
                         builtin read -t 0 -u 8 && _trk_state=unread
                         break
                     fi
-                    _trk_lives || _trk_state=gone _trk_wait=0.01 # and once more: it may have answered before it went
                 fi
             done
         } 2>/dev/null 8<>"$_trk_dir/in" 9<>"$_trk_dir/out" || _trk_state=${_trk_state:-unread}

@@ -35,10 +35,13 @@ if [[ ! -o restricted ]] && zmodload zsh/system zsh/parameter 2>/dev/null; then
             _trk_owner=$sysparams[pid] _trk_pid= _trk_calls=0 _trk_number=0
         fi
         _trk_part="${PATH-} ${LC_ALL-} ${LC_CTYPE-} ${LANG-} ${PYTHONPATH-} ${PYTHONHOME-} ${PYTHONUTF8-}"
-        if [[ -n $_trk_pid ]]; then
-            if [[ $_trk_part != $_trk_setting ]] || ! \builtin kill -0 $_trk_pid; then
-                _trk_pid= # another trk may be meant from now on, or it is gone
-            fi 2>/dev/null
+        # Another trk may be meant from now on, or the process is gone.
+        if [[ -n $_trk_pid && $_trk_part != $_trk_setting ]]; then
+            _trk_pid=
+        elif [[ -n $_trk_pid && $_trk_began != - ]]; then
+            [[ -e /proc/$_trk_pid ]] || _trk_pid=
+        elif [[ -n $_trk_pid ]]; then
+            \builtin kill -0 $_trk_pid 2>/dev/null || _trk_pid=
         fi
         if [[ -z $_trk_pid ]] && (( ${#_trk_word} < 1000 && (_trk_calls += 1) > 1 )); then
             _trk_setting=$_trk_part
@@ -59,7 +62,7 @@ if [[ ! -o restricted ]] && zmodload zsh/system zsh/parameter 2>/dev/null; then
         for _trk_word in ${(k)parameters[(I)TRK_*]} HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR MLFLOW_TRACKING_URI; do
             [[ ${parameters[$_trk_word]-} == *export* ]] && _trk_env+=("$_trk_word=${(P)_trk_word}")
         done
-        \local _trk_busy=1 _trk_wait=0.5
+        \local _trk_busy=1 _trk_wait=1
         _trk_number+=1
         {
             \builtin printf '%s\0' $(( 3 + $#_trk_env + $# )) $_trk_number "$PWD" $#_trk_env "${_trk_env[@]}" "$@" >&8

@@ -23,6 +23,9 @@ def main() -> int:
     folder, run_id, wait_s = sys.argv[1:4]
     _detach()
     os.chdir(os.path.dirname(folder))
+    from trk.garbage import collect_rarely
+
+    collect_rarely()
     from trk.daemon import client, logs, serve
 
     logs.open_log(folder)
