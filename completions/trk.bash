@@ -9,18 +9,12 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,run,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,demo,help')
+        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,watch-file,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,shell-init,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci,packages --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
+        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
         places=('none')
-        ;;
-    run)
-        options='--experiment --backend --tag --param --description --nested --parent --key-prefix --step-metric --capture --scrape --pattern --system-metrics --interval --no-output --resume-on-restart --restart-key --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --no-wait --strict --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci,packages --pattern=none --interval=none --restart-key=one:metric: --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
-        places=('none')
-        others='none'
         ;;
     attach)
         options='--mlflow --wandb --timeout --json --quiet --help'
@@ -91,6 +85,11 @@ _trk_table() {
         values='--run=one:run: --mode=one::max,min --step-metric=one:metric:'
         places=('one:metric:')
         ;;
+    log)
+        options='--run --strict --ack --json --quiet --help'
+        values='--run=one:run:'
+        places=('none')
+        ;;
     log-table)
         options='--run --name --type --columns --row --json --quiet --help'
         values='--run=one:run: --name=none --type=one::csv,tsv,json,jsonl,parquet --columns=none --row=none'
@@ -126,6 +125,11 @@ _trk_table() {
         values='--run=one:run: --path=none --name=none --type=one::model,checkpoint,weights,dataset,image,audio,video,viz,report,config,code,sample,custom --reference=none'
         places=('file')
         others='file'
+        ;;
+    watch-file)
+        options='--run --type --step --time --once --until-idle --json --quiet --help'
+        values='--run=one:run: --type=one::csv,jsonl --step=none --time=none --until-idle=none'
+        places=('file')
         ;;
     best)
         options='--metric --mode --agg --n --experiment --filter --fresh --source --timeout --format --json --field --quiet --help'
@@ -219,8 +223,8 @@ _trk_table() {
         others='one:run:'
         ;;
     import)
-        options='--uri --experiment --filter --artifacts --name --step --time --param --run-column --backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --dry-run --json --quiet --help'
-        values='--uri=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --name=none --step=none --time=none --param=none --run-column=none --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none'
+        options='--uri --experiment --filter --artifacts --name --step --time --param --run-column --backend --mlflow-uri --wandb-project --wandb-entity --wandb-group --attached --follow --until-idle --dry-run --json --quiet --help'
+        values='--uri=none --experiment=one:experiment: -e=one:experiment: --filter=one:metric: --name=none --step=none --time=none --param=none --run-column=none --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --until-idle=none'
         places=('file' 'file')
         others='file'
         ;;
@@ -251,12 +255,16 @@ _trk_table() {
         options='--help'
         places=('one::bash,zsh,fish')
         ;;
+    shell-init)
+        options='--help'
+        places=('one::bash,zsh')
+        ;;
     demo)
         options='--quiet --help'
         ;;
     help)
         options='--help'
-        places=('one::bundles,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,run,sessions,sources,storage,trackers')
+        places=('one::bundles,capture,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,pipes,sessions,sources,storage,trackers')
         ;;
     esac
 }

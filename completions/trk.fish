@@ -42,8 +42,6 @@ function __trk_valued
     switch $argv[1]
         case start
             printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
-        case run
-            printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --pattern --interval --restart-key --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
         case attach
             printf '%s\n' --mlflow --wandb --timeout
         case end
@@ -68,6 +66,8 @@ function __trk_valued
             printf '%s\n' --run
         case define-metric
             printf '%s\n' --run --mode --step-metric
+        case log
+            printf '%s\n' --run
         case log-table
             printf '%s\n' --run --name --type --columns --row
         case log-html
@@ -82,6 +82,8 @@ function __trk_valued
             printf '%s\n' --run --name
         case log-artifact
             printf '%s\n' --run --path --name --type --reference
+        case watch-file
+            printf '%s\n' --run --type --step --time --until-idle
         case best
             printf '%s\n' --metric --mode --agg --n -n --experiment -e --filter --source --timeout --format --field
         case ls
@@ -117,7 +119,7 @@ function __trk_valued
         case export
             printf '%s\n' --bundle --runs --history --run --experiment -e --filter --status --since --until --columns --metric --sort --n -n --format --source --timeout
         case import
-            printf '%s\n' --uri --experiment -e --filter --name --step --time --param --run-column --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group
+            printf '%s\n' --uri --experiment -e --filter --name --step --time --param --run-column --backend -b --mlflow-uri --wandb-project --wandb-entity --wandb-group --until-idle
         case verify
             printf '%s\n' --run --backend -b --timeout --format --field
         case config
@@ -179,7 +181,6 @@ complete -c trk -f
 complete -c trk -s h -l help -d 'Show this message and exit.'
 complete -c trk -n __trk_first -l version -d 'Print the version.'
 complete -c trk -n __trk_first -a start -d 'Start a run and print its id.'
-complete -c trk -n __trk_first -a run -d 'Run a command as a run of its own.'
 complete -c trk -n __trk_first -a attach -d 'Log into an existing, open run.'
 complete -c trk -n __trk_first -a detach -d 'Leave the active run open.'
 complete -c trk -n __trk_first -a resume -d 'Reopen an ended run.'
@@ -194,6 +195,7 @@ complete -c trk -n __trk_first -a set-tag -d 'Set a tag.'
 complete -c trk -n __trk_first -a set-tags -d 'Set several tags.'
 complete -c trk -n __trk_first -a delete-tag -d 'Take a tag away.'
 complete -c trk -n __trk_first -a define-metric -d 'Say which direction of a metric is better.'
+complete -c trk -n __trk_first -a log -d 'Log lines of standard input, fast.'
 complete -c trk -n __trk_first -a log-table -d 'Log rows of a table.'
 complete -c trk -n __trk_first -a log-html -d 'Log an HTML page.'
 complete -c trk -n __trk_first -a log-text -d 'Log a text.'
@@ -201,6 +203,7 @@ complete -c trk -n __trk_first -a log-dict -d 'Log a JSON, YAML or TOML document
 complete -c trk -n __trk_first -a log-image -d 'Log an image, alone or of a series.'
 complete -c trk -n __trk_first -a log-figure -d 'Log a figure.'
 complete -c trk -n __trk_first -a log-artifact -d 'Log files and folders.'
+complete -c trk -n __trk_first -a watch-file -d 'Log a file\'s lines while it grows.'
 complete -c trk -n __trk_first -a best -d 'The best run by a metric.'
 complete -c trk -n __trk_first -a ls -d 'Runs with their metrics.'
 complete -c trk -n __trk_first -a search -d 'Runs that match a filter.'
@@ -225,44 +228,38 @@ complete -c trk -n __trk_first -a daemon -d 'The process that delivers in the ba
 complete -c trk -n __trk_first -a doctor -d 'What is wrong here, and what mends it.'
 complete -c trk -n __trk_first -a ui -d 'MLflow\'s UI on the right store.'
 complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, zsh, fish.'
+complete -c trk -n __trk_first -a shell-init -d 'Log commands in loops at under a millisecond.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
-complete -c trk -n '__trk_in start run best ls search history plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
-complete -c trk -n '__trk_in start run' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
-complete -c trk -n '__trk_in start run' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
-complete -c trk -n '__trk_in start run' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
-complete -c trk -n '__trk_in start run' -l description -x
-complete -c trk -n '__trk_in start run' -l nested -d 'As a child of the active run.'
-complete -c trk -n '__trk_in start run' -l parent -d 'As a child of this run.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in start best ls search history plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
+complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
+complete -c trk -n '__trk_in start' -l description -x
+complete -c trk -n '__trk_in start' -l nested -d 'As a child of the active run.'
+complete -c trk -n '__trk_in start' -l parent -d 'As a child of this run.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED first.'
-complete -c trk -n '__trk_in start run' -l key-prefix -d 'Goes before metric, param, summary names.' -x
-complete -c trk -n '__trk_in start run' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in start run' -l capture -d 'Any of git,env,system,args,ci, as tags; packages.' -x -k -a '(__trk_values many \'\' git env system args ci packages)'
-complete -c trk -n '__trk_in start run' -l mlflow-uri -d 'MLflow\'s server.' -x
-complete -c trk -n '__trk_in start run import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start run import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start run import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start run' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start run end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
+complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args,ci, as tags.' -x -k -a '(__trk_values many \'\' git env system args ci)'
+complete -c trk -n '__trk_in start' -l mlflow-uri -d 'MLflow\'s server.' -x
+complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
+complete -c trk -n '__trk_in start end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
-complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start run attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
-complete -c trk -n '__trk_in run' -l scrape -d 'Log the metrics that the command prints.'
-complete -c trk -n '__trk_in run' -l pattern -d 'Groups key, value, step, or metrics. May be given again.' -x
-complete -c trk -n '__trk_in run' -l system-metrics -d 'Sample CPU, memory, disk, network and GPUs.'
-complete -c trk -n '__trk_in run' -l interval -d 'Between two samples; left out: 10.' -x
-complete -c trk -n '__trk_in run' -l no-output -d 'Keep no copy of the output.'
-complete -c trk -n '__trk_in run' -l resume-on-restart -d 'The same job, started again, goes on with its run.'
-complete -c trk -n '__trk_in run' -l restart-key -d 'What is the same job, where nothing tells.' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in run end' -l no-wait -d 'Do not deliver now; trk sync does.'
-complete -c trk -n '__trk_in run end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
+complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
+complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
-complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log-table log-html log-text log-dict log-image log-figure log-artifact show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file show artifacts check sync verify ui' -l run -d 'The run: id, prefix, name, @ or @last.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
+complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
+complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls search show history compare' -l quiet -s q -d 'Print run ids only.'
@@ -271,6 +268,8 @@ complete -c trk -n '__trk_in log-metric log-metrics' -l timestamp -d 'ISO 8601, 
 complete -c trk -n '__trk_in log-param log-params' -l if-exists -d 'error (the default), keep or suffix.' -x -a 'error keep suffix'
 complete -c trk -n '__trk_in define-metric' -l mode -d 'Which direction is better.' -x -a 'max min'
 complete -c trk -n '__trk_in define-metric' -l step-metric -d 'The metric that is its x-axis (W&B).' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in log' -l strict -d 'Stop at the first bad line, with exit 2.'
+complete -c trk -n '__trk_in log' -l ack -d 'Answer each line on stdout once it is durable.'
 complete -c trk -n '__trk_in log-table log-html log-text log-dict log-image log-figure' -l name -d 'The name; left out: the file\'s.' -x
 complete -c trk -n '__trk_in log-table' -l type -d 'csv, tsv, json, jsonl or parquet; else by the ending.' -x -a 'csv tsv json jsonl parquet'
 complete -c trk -n '__trk_in log-table' -l columns -d 'The columns of --row, or of a file without a header.' -x
@@ -283,6 +282,11 @@ complete -c trk -n '__trk_in log-artifact' -l name -d 'Make it a version of an a
 complete -c trk -n '__trk_in log-artifact' -l type -d 'model, checkpoint, dataset, …; else by the ending.' -x -a 'model checkpoint weights dataset image audio video viz report config code sample custom'
 complete -c trk -n '__trk_in log-artifact' -l reference -d 'What stays where it is, as s3://bucket/data.' -x
 complete -c trk -n '__trk_in log-artifact' -l no-snapshot -d 'Do not copy: deliver in place, and not at all if it has changed.'
+complete -c trk -n '__trk_in watch-file' -l type -d 'jsonl or csv; left out: by the ending.' -x -a 'csv jsonl'
+complete -c trk -n '__trk_in watch-file' -l step -d 'A CSV\'s column with the step.' -x
+complete -c trk -n '__trk_in watch-file' -l time -d 'A CSV\'s column with the time.' -x
+complete -c trk -n '__trk_in watch-file' -l once -d 'Take what is there now, and end.'
+complete -c trk -n '__trk_in watch-file import' -l until-idle -d 'End when nothing was added for so long.' -x
 complete -c trk -n '__trk_in best' -l metric -d 'The metric to rank by.' -x -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_in best' -l mode -d 'Which is better; else as defined, or by name.' -x -a 'max min'
 complete -c trk -n '__trk_in best' -l agg -d 'best (over the whole history), last, min or max.' -x -a 'best last min max'
@@ -381,6 +385,7 @@ complete -c trk -n '__trk_in import' -l run-column -d 'The column that tells run
 complete -c trk -n '__trk_in import' -l backend -s b -d 'Where to deliver to; none: nowhere. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in import' -l mlflow-uri -d 'MLflow\'s server to deliver to.' -x
 complete -c trk -n '__trk_in import' -l attached -d 'Of a bundle: other programs\' runs, too; it goes into those.'
+complete -c trk -n '__trk_in import' -l follow -d 'Go on while the log folder grows, until Ctrl-C.'
 complete -c trk -n '__trk_in import' -l dry-run -d 'Say what would be taken, and take nothing.'
 complete -c trk -n '__trk_in verify' -l backend -s b -d 'This backend only. May be given again.' -x -a 'mlflow wandb memory'
 complete -c trk -n '__trk_in verify' -l timeout -d 'How long reading it all back may take.' -x
@@ -412,6 +417,7 @@ complete -c trk -n '__trk_at log-dict 1' -F
 complete -c trk -n '__trk_at log-image 1' -F
 complete -c trk -n '__trk_at log-figure 1' -F
 complete -c trk -n '__trk_at log-artifact 1 more' -F
+complete -c trk -n '__trk_at watch-file 1' -F
 complete -c trk -n '__trk_at show 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at history 1 more' -k -a '(__trk_values one metric)'
 complete -c trk -n '__trk_at plot 1 more' -k -a '(__trk_values one metric)'
@@ -431,4 +437,5 @@ complete -c trk -n '__trk_at verify 1' -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
-complete -c trk -n '__trk_at help 1' -a 'bundles checks ci delivery exit-codes filters import json ls pictures run sessions sources storage trackers'
+complete -c trk -n '__trk_at shell-init 1' -a 'bash zsh'
+complete -c trk -n '__trk_at help 1' -a 'bundles capture checks ci delivery exit-codes filters import json ls pictures pipes sessions sources storage trackers'

@@ -52,6 +52,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     ("content.log_image", "Log an image, alone or of a series."),
     ("content.log_figure", "Log a figure."),
     ("content.log_artifact", "Log files and folders."),
+    ("growing.watch_file", "Log a file's lines while it grows."),
     ("ask.best", "The best run by a metric."),
     ("listing.ls", "Runs with their metrics."),
     ("listing.search", "Runs that match a filter."),

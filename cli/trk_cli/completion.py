@@ -88,6 +88,7 @@ _TABLE = {
     ("set-tag", "KEY"): Values("one", "tag"),
     ("delete-tag", "KEY"): Values("one", "tag"),
     ("set-tags", "KEY=VALUE"): Values("pairs", "tag"),
+    ("watch-file", "--type"): Values("one", words=("csv", "jsonl")),
     ("log-table", "--type"): Values("one", words=tables.TYPES),
     ("log-dict", "--type"): Values("one", words=("json", "yaml", "toml")),
     ("", "--baseline"): Values("one", f"run+{complete.BEST}"),

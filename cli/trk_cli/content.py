@@ -119,7 +119,7 @@ def _artifact(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> tup
             progress=progress,
         )
     finally:
-        if progress is not None:
+        if progress is not None and sys.stderr.isatty():
             output.overwrite("")  # what was being copied when it failed
     if version is None:
         return n, None
@@ -128,12 +128,21 @@ def _artifact(run: Run, options: Mapping[str, Any], words: Sequence[str]) -> tup
 
 
 def _progress(quiet: bool) -> Callable[[int, int], None] | None:
-    """What shows on a terminal how far the copy of a large file is; None where nobody would see it."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
+    """What shows how far the copy of a large file is; None where nobody wants to see it."""
+    if quiet or sys.stderr is None:
         return None
-    from trk_cli.progress import bytes_shown
+    shown: list[Callable[[int, int], None]] = []
 
-    return bytes_shown(SHOWN_FROM)
+    def report(done: int, total: int) -> None:
+        if total < SHOWN_FROM:
+            return
+        if not shown:  # most files are small, and need none of this
+            from trk_cli.progress import bytes_shown
+
+            shown.append(bytes_shown("copying"))
+        shown[0](done, total)
+
+    return report
 
 
 ACTIONS: dict[str, Callable[[Run, Mapping[str, Any], Sequence[str]], Any]] = {

@@ -38,8 +38,8 @@ VERBS = {
     "export": "--bundle= --runs= --history= --run=* --filter= --pending --columns= --metric=* --sort= -n/--n= "
     "--format= --force --source= --timeout= --json -q/--quiet " + _CHOOSE,
     "import": "--uri= -e/--experiment= --filter= --artifacts --name= --step= --time= --param=* --run-column= "
-    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --dry-run --json "
-    "-q/--quiet",
+    "-b/--backend=* --mlflow-uri= --wandb-project= --wandb-entity= --wandb-group= --attached --follow "
+    "--until-idle= --dry-run --json -q/--quiet",
     "verify": "--run= -b/--backend=* --timeout= " + _SHOW,
     "log-metric": _LOG + "--step= --timestamp=",
     "log-metrics": _LOG + "--step= --timestamp=",
@@ -70,6 +70,7 @@ VERBS = {
     "plot": _RUNS + "--run=* --x= --smooth= --log-x --log-y --width= --height= -o/--output= --json -q/--quiet",
     "report": _RUNS + "--baseline= --title= -o/--output= --open --log --json -q/--quiet",
     "watch": "--interval= --timeout= --source= --json -q/--quiet",
+    "watch-file": "--run= --type= --step= --time= --once --until-idle= --json -q/--quiet",
     "artifacts": _ASK + "--run= --path= --type= --history --row= -o/--output= --force",
     "config": "--origin " + _SHOW,
     "daemon": "-n/--n= --timeout= " + _SHOW,
@@ -82,8 +83,8 @@ VERBS = {
 }
 
 HELP = ("--help", "-h")
-_tables: dict[str, dict[str, tuple[str, bool, bool]]] = {}
 COMMANDS = ("run",)  # after `--` comes another command's line: that mark stays, and nothing behind it is ours
+_tables: dict[str, dict[str, tuple[str, bool, bool]]] = {}
 
 
 def table(verb: str) -> dict[str, tuple[str, bool, bool]]:

@@ -24,6 +24,7 @@ FIRST = {
     "resume": "trk detach -q",
     "status": "trk detach -q; TRK_BACKENDS=mlflow trk start delivered -q",
     "import": "printf 'epoch,loss\\n1,0.5\\n' > losses.csv",
+    "watch-file": "echo loss=0.5 step=1 > metrics.jsonl",
     "artifacts": "trk log-artifact model.pkl --name classifier --type model -q",
 }
 LOG_VERBS = {verb for verb in tokens.VERBS if verb.startswith(("log-", "set-", "delete-t", "define-"))}  # as one there

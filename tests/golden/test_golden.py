@@ -59,6 +59,7 @@ print(json.dumps(found, indent=1, sort_keys=True))
 
 RUN_ID = re.compile(r"\b0[0-9a-hjkmnp-tv-z]{25}\b")
 PLACEHOLDERS = [
+    (re.compile(r"^! [a-z ]+: [\d,]+ of [\d,]+ [a-z]+\n", re.MULTILINE), ""),  # how far it is, where it takes long
     (re.compile(r"\b[0-9a-f]{32}\b"), "MLFLOW_RUN"),
     (re.compile(r"(?<=[:,])1[0-9]{12}(?=,)"), "MS"),  # in the tags that tell of histories
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "YYYY-MM-DDTHH:MM:SS.mmmZ"),

@@ -32,6 +32,8 @@ FLOORS = {
     "trk.session": 1,
     "trk.backends": 1,
     "trk.capture": 1,
+    "trk.capture.hyperparameters": 4,  # these log into the active run
+    "trk.capture.writers": 4,
     "trk.config": 2,
     "trk.media": 2,
     "trk.delivery": 2,
@@ -55,6 +57,9 @@ FLOORS = {
     "trk.active": 4,
     "trk.bundles": 4,
     "trk.imports": 4,
+    "trk.imports.naming": 1,
+    "trk.growing": 3,
+    "trk.growing.watch": 4,  # the active run's, where none is named
     "trk.deleting": 4,
     "trk.leaving": 4,
     "trk.checkup": 4,

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from trk.bundles.writing import (
         export_bundle as export_bundle,
     )
+    from trk.capture.hyperparameters import CapturedParams as CapturedParams
+    from trk.capture.hyperparameters import capture_hyperparams as capture_hyperparams
+    from trk.capture.writers import CapturedWriters as CapturedWriters
+    from trk.capture.writers import capture_tensorboard as capture_tensorboard
     from trk.checkup import Check as Check
     from trk.checkup import doctor as doctor
     from trk.ci.model import Summary as Summary
@@ -92,6 +96,8 @@ if TYPE_CHECKING:
     from trk.errors import (
         UsageError as UsageError,
     )
+    from trk.growing.watch import watch_file as watch_file
+    from trk.imports.following import follow_tensorboard as follow_tensorboard
     from trk.imports.from_mlflow import import_mlflow as import_mlflow
     from trk.imports.from_tensorboard import import_tensorboard as import_tensorboard
     from trk.imports.from_wandb import import_wandb as import_wandb
@@ -199,6 +205,8 @@ _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
     "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
     "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
+    "trk.capture.hyperparameters": ("CapturedParams", "capture_hyperparams"),
+    "trk.capture.writers": ("CapturedWriters", "capture_tensorboard"),
     "trk.checkup": ("Check", "doctor"),
     "trk.ci.model": ("Summary",),
     "trk.ci.summary": ("summary",),
@@ -210,6 +218,8 @@ _HOMES = {
         "UsageError",
     ),
     "trk.ephemeral": ("Vanishing", "vanishing"),
+    "trk.growing.watch": ("watch_file",),
+    "trk.imports.following": ("follow_tensorboard",),
     "trk.imports.from_mlflow": ("import_mlflow",),
     "trk.imports.from_tensorboard": ("import_tensorboard",),
     "trk.imports.from_wandb": ("import_wandb",),

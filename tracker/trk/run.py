@@ -396,9 +396,13 @@ class Run:
         Another program's run, which was attached to, stays open: only the session leaves it.
         """
         from trk import session
-        from trk.journal import lifecycle
+        from trk.journal import lifecycle, watched
 
         check_end(status)
+        if watched.paths(self.journal, self.id):
+            from trk.growing.file import catch_up
+
+            catch_up(self)
         if not lifecycle.is_external(self.journal, self.id):
             write.set_status(self.journal, self.id, status, now_ms())
         elif status != "FINISHED":

@@ -12,7 +12,7 @@ from trk.errors import UsageError
 from trk.imports.records import ImportReport
 from trk.media.table_cells import count
 from trk.records import Status
-from trk_cli import output, progress
+from trk_cli import output, progress, stopping
 from trk_cli.commands import carry, options
 from trk_cli.results import Text
 
@@ -22,7 +22,7 @@ MOST_TOLD = 10  # runs that were left out, and names that were changed
 _KINDS: dict[str, tuple[frozenset[str], str]] = {
     "mlflow": (frozenset({"--uri", "--experiment", "--filter", "--artifacts"}), "runs"),
     "wandb": (frozenset({"--uri", "--artifacts"}), "runs"),
-    "tensorboard": (frozenset({"--experiment", "--name"}), "runs"),
+    "tensorboard": (frozenset({"--experiment", "--name", "--follow", "--until-idle"}), "runs"),
     "csv": (frozenset({"--experiment", "--name", "--step", "--time", "--param", "--run-column"}), "bytes"),
 }
 _BUNDLE = frozenset({"--attached"})
@@ -50,6 +50,7 @@ MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", he
 Attached = Annotated[
     bool, typer.Option("--attached", help="Of a bundle: other programs' runs, too; it goes into those.")
 ]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on while the log folder grows, until Ctrl-C.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and take nothing.")]
 
 
@@ -79,6 +80,8 @@ def import_(
     wandb_entity: options.WandbEntity = None,
     wandb_group: options.WandbGroup = None,
     attached: Attached = False,
+    follow: Follow = False,
+    until_idle: options.UntilIdle = None,
     dry_run: DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -93,7 +96,7 @@ def import_(
     flags = {
         "--uri": uri, "--experiment": experiment, "--filter": filter, "--artifacts": artifacts, "--name": name,
         "--step": step, "--time": time, "--param": param, "--run-column": run_column, "--attached": attached,
-        "--dry-run": dry_run,
+        "--follow": follow, "--until-idle": until_idle, "--dry-run": dry_run,
     }  # fmt: skip
     _check_flags(kind, flags)
     places: dict[str, Any] = {
@@ -104,11 +107,38 @@ def import_(
         if what:
             raise UsageError("import takes one bundle at a time", hint="trk import --help")
         carry.take_bundle(kind, backend=backend, attached=attached, json=json, quiet=quiet, **places)
-        return
-    called = _reader(kind, what or (), flags)
-    with progress.parts(quiet, "importing", _KINDS[kind][1]) as report:
-        done = called(backends=backend or None, dry_run=dry_run, progress=report, **places)
+    elif follow:
+        _follow(what or (), flags, backend, places, json, quiet)
+    else:
+        called = _reader(kind, what or (), flags)
+        with progress.parts(quiet, "importing", _KINDS[kind][1]) as report:
+            done = called(backends=backend or None, dry_run=dry_run, progress=report, **places)
+        _show(done, json=json, quiet=quiet)
+
+
+def _follow(
+    words: Sequence[str],
+    flags: Mapping[str, Any],
+    backend: list[str] | None,
+    places: Mapping[str, Any],
+    json: bool,
+    quiet: bool,
+) -> None:
+    """A log folder while it grows; ended by Ctrl-C, all that is there is taken, and told, before it ends."""
+    from trk.imports.following import follow_tensorboard
+
+    if len(words) != 1:
+        raise UsageError("import tensorboard takes one LOGDIR", hint="trk help import")
+    idle = None if flags["--until-idle"] is None else options.seconds(flags["--until-idle"])
+    output.talk(f"following {words[0]} (Ctrl-C ends it)", quiet=quiet)
+    with stopping.on_interrupt() as stop, progress.grown(quiet, "following") as report:
+        done = follow_tensorboard(
+            words[0], until_idle=idle, stop=stop, name=flags["--name"], experiment=flags["--experiment"],
+            backends=backend or None, progress=report, warn=lambda text: output.warn(text, quiet=quiet), **places,
+        )  # fmt: skip
     _show(done, json=json, quiet=quiet)
+    if stop.is_set():
+        raise typer.Exit(130)
 
 
 def _show(done: ImportReport, *, json: bool, quiet: bool) -> None:
@@ -126,6 +156,10 @@ def _check_flags(kind: str, flags: Mapping[str, Any]) -> None:
         if value and flag not in known:
             of = f"import {kind}" if kind in _KINDS else "import of a bundle"
             raise UsageError(f"{of} takes no {flag}", hint="trk help import")
+    if flags["--until-idle"] and not flags["--follow"]:
+        raise UsageError("--until-idle goes with --follow", hint="trk help import")
+    if flags["--follow"] and flags["--dry-run"]:
+        raise UsageError("--follow goes without --dry-run", hint="--dry-run alone says what would be taken now")
 
 
 def _reader(kind: str, words: Sequence[str], flags: Mapping[str, Any]) -> Callable[..., ImportReport]:

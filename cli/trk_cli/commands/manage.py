@@ -72,9 +72,8 @@ def demo(quiet: options.Quiet = False) -> None:
 def help_(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
-    """Explain a topic: bundles, checks, ci, delivery, exit-codes, filters, import, json,
-    """Explain a topic: bundles, checks, ci, delivery, exit-codes, filters, import,
-    json, ls, pictures, pipes, run, sessions, sources, storage, trackers.
+    """Explain a topic: bundles, capture, checks, ci, delivery, exit-codes, filters,
+    import, json, ls, pictures, pipes, run, sessions, sources, storage, trackers.
 
     Example: trk help exit-codes
     """

@@ -36,6 +36,9 @@ Sort = Annotated[
     str | None, typer.Option("--sort", metavar="KEY", help='Such as "metrics.f1 desc, name"; else newest first.')
 ]
 Most = Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many at most.")]
+UntilIdle = Annotated[
+    str | None, typer.Option("--until-idle", metavar="SECONDS", help="End when nothing was added for so long.")
+]
 Columns = Annotated[
     str | None,
     typer.Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.*,tags.stage,status."),

@@ -56,7 +56,9 @@ class RunIntake:
         self._names = _names(record)
         self._told_names = record.tags.get(RENAMED) if record is not None else None
         self._writes = not intake.dry_run
-        self._described = False
+        # A new run is made with what its head says.
+        self._params_here = dict(record.params if record is not None else head.params)
+        self._tags_here = dict(record.tags if record is not None else head.tags)
         self._is_open = record is None or record.status is Status.RUNNING
         self._points = 0
         self._changed = 0
@@ -132,12 +134,19 @@ class RunIntake:
         lines, self._waiting = self._waiting, []
         self._intake.waiting = max(self._intake.waiting - len(lines), 0)
         if lines and self._writes:
-            self._reopen()
-            journal = self._intake.journal
-            assert journal is not None
-            self._tell_names(journal)
-            self._n = bulk.append(journal, self.run_id, lines, self._n)
+            try:
+                self._append(lines)
+            except Conflict:
+                self._points -= sum(len(values) for _, _, values in lines)
+                raise
         self._intake.tell()
+
+    def _append(self, lines: list[bulk.Line]) -> None:
+        self._reopen()
+        journal = self._intake.journal
+        assert journal is not None
+        self._tell_names(journal)
+        self._n = bulk.append(journal, self.run_id, lines, self._n)
 
     def _tell_names(self, journal: Journal) -> None:
         """Write which names were changed, before there are points by them: if this is broken off, they stay so."""
@@ -146,13 +155,14 @@ class RunIntake:
         told = json.dumps(self._names.changed, ensure_ascii=False)
         told = told if len(told) <= LONGEST_RENAMED else TOO_MANY
         if told != self._told_names:
-            self._n = write.tags(journal, self.run_id, {RENAMED: told}, self._last_ms)
+            self._wrote(write.tags(journal, self.run_id, {RENAMED: told}, self._last_ms), 1)
             self._told_names = told
 
     def _reopen(self) -> None:
         """A run that had ended goes on."""
         if not self._is_open and self._intake.journal is not None:
-            self._n = write.set_status(self._intake.journal, self.run_id, "RUNNING", write.now_ms())
+            owner = self._intake.owner
+            self._wrote(write.set_status(self._intake.journal, self.run_id, "RUNNING", write.now_ms(), owner), 1)
             self._is_open = True
 
     # ---- its end
@@ -164,7 +174,6 @@ class RunIntake:
             params={**self._head.params, **naming.texts(params, naming.check_param)},
             tags={**self._head.tags, **naming.texts(tags, rules.check_tag_name)},
         )
-        self._described = True
 
     def end(self, end: End) -> None:
         """What else the run has, and how it stands at its source."""
@@ -174,7 +183,16 @@ class RunIntake:
         had_ended = self._record is not None and self._record.status is not Status.RUNNING
         for file in end.files:
             self._file(file, same_size_will_do=had_ended)
-        status = self._status(end)
+        self._hand_in(self._status(end))
+
+    def leave(self) -> None:
+        """It is begun anew: what waits to be written is given up."""
+        self._points -= sum(len(values) for _, _, values in self._waiting)
+        self._intake.waiting = max(self._intake.waiting - len(self._waiting), 0)
+        self._waiting = []
+        self._hand_in(Status.RUNNING)
+
+    def _hand_in(self, status: Status) -> None:
         record = self._record
         here = read.record(self._intake.journal, self.run_id) if self._intake.journal is not None else None
         shown = here or record
@@ -211,25 +229,33 @@ class RunIntake:
         self._is_open = False
         return end.status
 
+    def settle(self) -> None:
+        """Write what waits, and the params and tags that are new: the run goes on. Raises Conflict, NotFound."""
+        self.flush()
+        self._texts()
+
     def _texts(self) -> None:
-        """Params and tags that are new, or others, since the run was taken."""
-        is_told = self._record is not None or self._described
-        tags = dict(self._head.tags) if is_told else {}
-        record = self._record
-        here = record.tags if record is not None else {}
-        known = record.params if record is not None else {}
-        tags = {key: value for key, value in tags.items() if here.get(key) != value}
-        params = {key: value for key, value in self._head.params.items() if is_told and known.get(key) != value}
-        if record is not None:
+        """Write params and tags that are new, or others, since the run was taken."""
+        tags = {key: value for key, value in self._head.tags.items() if self._tags_here.get(key) != value}
+        params = {key: value for key, value in self._head.params.items() if self._params_here.get(key) != value}
+        if self._record is not None:
             self._changed += len(tags) + len(params)
+        self._tags_here.update(tags)
+        self._params_here.update(params)
         journal = self._intake.journal
         if not (tags or params) or not self._writes or journal is None:
             return
         self._reopen()
         if params:
-            write.params(journal, self.run_id, params, self._last_ms, "change")
+            self._wrote(write.params(journal, self.run_id, params, self._last_ms, "change") or self._n, len(params))
         if tags:
-            write.tags(journal, self.run_id, tags, self._last_ms)
+            self._wrote(write.tags(journal, self.run_id, tags, self._last_ms), len(tags))
+
+    def _wrote(self, n: int, rows: int) -> None:
+        """So many rows were written, the last is `n`. Raises Conflict when others are between: they may be points."""
+        before, self._n = self._n, n
+        if n > before + rows:
+            raise Conflict(f"somebody else logs into run {self.run_id} at the same time", hint="the same command again")
 
     def _summary(self, values: Mapping[str, Any]) -> None:
         names = naming.Names(_check_summary)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from trk import config, rules, session, settings
+from trk import config, owners, rules, session, settings
 from trk.daemon import credentials
 from trk.errors import Conflict, JournalError, UsageError
 from trk.imports import naming
@@ -36,6 +36,8 @@ class Intake:
     """An import under way, inside a `with`. `given` are arguments of `config.resolve`; `dry_run` writes nothing.
 
     `is_origin` says of (a run, a backend, its target) whether the run came from there: nothing is delivered back.
+    `follows` is a folder or file that is read while it grows, by this import alone and beside others: its runs belong
+    to this process, as those that are started do.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Intake:
         dry_run: bool = False,
         artifacts: bool = False,
         progress: Progress | None = None,
+        follows: str | None = None,
     ) -> None:
         self.dry_run = dry_run
         self.artifacts = artifacts
         self.points = 0  # that were read
         self.waiting = 0  # lines of all runs that are not written yet
         self.journal: Journal | None = None
+        self.owner = owners.of_process() if follows is not None else None  # of its runs, as the journal keeps it
         self._source = source
         self._given = given
         self._is_origin = is_origin
@@ -61,7 +65,8 @@ class Intake:
         self._lock = -1
         self._made = False
         self._open: dict[str, RunIntake] = {}
-        self._done: list[TakenRun] = []
+        self._follows = follows
+        self._done: dict[str, TakenRun] = {}
         self._left_out: list[NotTaken] = []
         self._skipped: dict[str, int] = {}
         self._renamed: dict[str, str] = {}
@@ -75,9 +80,10 @@ class Intake:
             self.folder = session.find_folder()
         else:
             self.folder, self._made = session.make_folder()
-            self._lock = _locked(self.folder)
-            for left in glob.glob(os.path.join(glob.escape(self.folder), f"{FETCHED}*")):  # by one that was killed
-                shutil.rmtree(left, ignore_errors=True)
+            self._lock = _locked(self._lock_file, self._follows)
+            if self._follows is None:
+                for left in glob.glob(os.path.join(glob.escape(self.folder), f"{FETCHED}*")):  # by one that was killed
+                    shutil.rmtree(left, ignore_errors=True)
         try:
             self.resolved = config.resolve(self.folder, **self._given)
             self.journal = session.existing_journal(self.folder) if self.folder is not None else None
@@ -93,8 +99,8 @@ class Intake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         unused = self._made and self.journal is None and self.folder is not None
-        if unused:
-            os.unlink(_lock_file(str(self.folder)))
+        if self._lock >= 0 and (unused or self._follows is not None):
+            os.unlink(self._lock_file)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -102,17 +108,22 @@ class Intake:
             session.unmake_folder(str(self.folder))
             self._made = False
 
+    @property
+    def _lock_file(self) -> str:
+        name = "import" if self._follows is None else f"follow-{naming.suffix_of(self._source, self._follows)}"
+        return os.path.join(str(self.folder), f"{name}.lock")
+
     def report(self) -> ImportReport:
         """What was done."""
+        done = list(self._done.values())
         pending: dict[str, int] = {}
         if self.journal is not None and not self.dry_run:
-            for entry in cursors.pending(self.journal, {one.run_id for one in self._done}):
+            for entry in cursors.pending(self.journal, set(self._done)):
                 pending[entry.backend] = pending.get(entry.backend, 0) + entry.logged - entry.cursor
         made = self._made and self.journal is not None
         return ImportReport(
-            self._source, self._done, self._left_out, sum(one.points for one in self._done),
-            sum(one.files for one in self._done), self._skipped, self._renamed, pending, list(self._origins),
-            self.folder if made else None, self.dry_run,
+            self._source, done, self._left_out, sum(one.points for one in done), sum(one.files for one in done),
+            self._skipped, self._renamed, pending, list(self._origins), self.folder if made else None, self.dry_run,
         )  # fmt: skip
 
     # ---- runs
@@ -197,6 +208,7 @@ class Intake:
             "parent_id": self._parent(run_id, head),
             "description": head.description,
             "keyless": not credentials.held(settings.environment()),
+            "owner": self.owner,
         }
         tags = {**head.tags, FROM: head.origin, PLACE: head.place}
         write.create_run(self.journal, run_id, fields, targets, tags, head.params)
@@ -221,7 +233,13 @@ class Intake:
 
     def _finished(self, run: RunIntake, done: TakenRun) -> None:
         del self._open[run.run_id]
-        self._done.append(done)
+        before = self._done.get(run.run_id)  # of a run that is followed, and was begun anew
+        if before is not None:
+            done = replace(
+                done, new=before.new, points=before.points + done.points, changed=before.changed + done.changed,
+                files=before.files + done.files,
+            )  # fmt: skip
+        self._done[run.run_id] = done
         for name, here in run.renamed.items():
             if len(self._renamed) < MOST_WAITING:
                 self._renamed[name] = here
@@ -272,19 +290,31 @@ def _judged(head: Head, start_ms: int) -> Head:
     )
 
 
-def _lock_file(folder: str) -> str:
-    return os.path.join(folder, "import.lock")
+def _locked(file: str, follows: str | None) -> int:
+    """One import at a time, and one that follows something: two would take the same run twice.
+
+    Raises Conflict, JournalError.
+    """
+    folder = os.path.dirname(file)
+    while True:
+        try:
+            found = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"{folder} can't be written: {error.strerror}", hint=f"ls -ld {folder}") from None
+        try:
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(found)
+            if follows is not None:
+                raise Conflict(f"{rules.shown(follows)} is followed already", hint="end the other one") from None
+            raise Conflict(f"another import into {folder} is under way", hint="wait until it is done") from None
+        if _is_file(found, file):
+            return found
+        os.close(found)  # whoever held it took the file away meanwhile
 
 
-def _locked(folder: str) -> int:
-    """One import at a time: two would take the same run twice. Raises Conflict, JournalError."""
+def _is_file(opened: int, file: str) -> bool:
     try:
-        found = os.open(_lock_file(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise JournalError(f"{folder} can't be written: {error.strerror}", hint=f"ls -ld {folder}") from None
-    try:
-        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(found)
-        raise Conflict(f"another import into {folder} is under way", hint="wait until it is done") from None
-    return found
+        return os.path.samestat(os.fstat(opened), os.stat(file))
+    except FileNotFoundError:
+        return False

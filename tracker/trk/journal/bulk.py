@@ -7,7 +7,7 @@ all rows of a transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trk.errors import Conflict, UsageError
@@ -52,12 +52,18 @@ def _entry(time_ms: int, step: int, values: Mapping[str, float]) -> Entry:
 
 
 def stream(
-    journal: Journal, run_id: str, entries: Sequence[Entry], *, stop: bool = False
+    journal: Journal,
+    run_id: str,
+    entries: Sequence[Entry],
+    *,
+    stop: bool = False,
+    mark: Callable[[write.Rows], None] | None = None,
 ) -> tuple[int, Sequence[Entry | None], dict[int, UsageError]]:
     """A row for each entry, in one transaction, behind whatever is there.
 
     Returns the number of the row before the first, the entries with their steps, and for those that have no next step,
     which are None then and have no row, why by their index; with `stop` none is written from the first of these on.
+    `mark` (such as `trk.journal.watched.mark`) writes something else in the same transaction.
     Raises NotFound, Conflict (the run has ended), JournalError.
     """
     with journal.explaining, journal.lock, journal.begun() as db:
@@ -67,6 +73,8 @@ def stream(
         if any(entry[1] is None for entry in entries):
             whole = _with_steps(rows, entries, refused, stop)
         _write(rows, [entry for entry in whole if entry is not None] if refused else whole)  # type: ignore[arg-type]  # as said
+        if mark is not None:
+            mark(rows)
         return before, whole, refused
 
 

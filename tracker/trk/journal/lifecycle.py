@@ -222,6 +222,12 @@ def count_open(journal: Journal) -> int:
 _HEARD = "coalesce((SELECT time FROM rows WHERE rows.run = runs.run ORDER BY n DESC LIMIT 1), start_time)"
 
 
+def take_over(journal: Journal, run_id: str, owner: str) -> None:
+    """Let a run that goes on belong to `owner`, as `trk.owners` has it, from now on."""
+    with journal.explaining, journal.lock, journal.begun() as db:
+        db.execute("UPDATE runs SET owner = ? WHERE run_id = ?", (owner, run_id))
+
+
 def owner(journal: Journal, run_id: str) -> tuple[str | None, int]:
     """(who started or resumed a run, as `trk.owners` reads it; the time of its last row, else of its start, in ms).
 

@@ -10,7 +10,8 @@ has; `versions` counts the artifacts that have a name. `runs.deleted` is when a 
 `runs.external` is 1 for a run of another program that was attached to, `runs.keyless` for a run that was started in an
 environment without credentials. `runs.owner` says who started or resumed the run (`trk.owners`), as a JSON object; NULL
 is: not known. `removed` are the blobs that `trk gc` removed, when, and who then had their
-bytes; one that was logged again since is there all the same.
+bytes; one that was logged again since is there all the same. `watched` says up to where the lines of a file that grows
+are in a run (`trk.growing`), as a JSON object.
 """
 
 from __future__ import annotations
@@ -130,6 +131,11 @@ MIGRATIONS = (
     """
     CREATE TABLE removed (sha256 TEXT PRIMARY KEY, time INTEGER NOT NULL, places TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX files_by_content ON files (sha256) WHERE sha256 IS NOT NULL;
+    """,
+    """
+    CREATE TABLE watched (
+        run INTEGER NOT NULL, path TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (run, path)
+    ) WITHOUT ROWID
     """,
 )
 
