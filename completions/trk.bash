@@ -9,12 +9,18 @@ _trk_table() {
     case $1 in
     '')
         options='--help --version'
-        places=('one::start,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,watch-file,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,shell-init,demo,help')
+        places=('one::start,run,attach,detach,resume,end,status,log-metric,log-metrics,log-param,log-params,log-summary,set-tag,set-tags,delete-tag,define-metric,log,log-table,log-html,log-text,log-dict,log-image,log-figure,log-artifact,watch-file,best,ls,search,show,history,plot,report,watch,artifacts,compare,check,summary,delete,restore,sync,gc,export,import,verify,config,daemon,doctor,ui,completion,shell-init,demo,help')
         ;;
     start)
         options='--experiment --backend --tag --param --description --nested --parent --replace --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --shell --json --quiet --help'
-        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
+        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci,packages --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
         places=('none')
+        ;;
+    run)
+        options='--experiment --backend --tag --param --description --nested --parent --key-prefix --step-metric --capture --scrape --pattern --system-metrics --interval --no-output --resume-on-restart --restart-key --mlflow-uri --wandb-project --wandb-entity --wandb-group --wait --timeout --no-wait --strict --quiet --help'
+        values='--experiment=one:experiment: -e=one:experiment: --backend=one::mlflow,wandb,memory -b=one::mlflow,wandb,memory --tag=pairs:tag: --param=pairs:param: --description=none --parent=one:run: --key-prefix=none --step-metric=one:metric: --capture=many::git,env,system,args,ci,packages --pattern=none --interval=none --restart-key=one:metric: --mlflow-uri=none --wandb-project=none --wandb-entity=none --wandb-group=none --timeout=none'
+        places=('none')
+        others='none'
         ;;
     attach)
         options='--mlflow --wandb --timeout --json --quiet --help'
@@ -264,7 +270,7 @@ _trk_table() {
         ;;
     help)
         options='--help'
-        places=('one::bundles,capture,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,pipes,sessions,sources,storage,trackers')
+        places=('one::bundles,capture,checks,ci,delivery,exit-codes,filters,import,json,ls,pictures,pipes,run,sessions,sources,storage,trackers')
         ;;
     esac
 }

@@ -42,6 +42,8 @@ function __trk_valued
     switch $argv[1]
         case start
             printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
+        case run
+            printf '%s\n' --experiment -e --backend -b --tag --param --description --parent --key-prefix --step-metric --capture --pattern --interval --restart-key --mlflow-uri --wandb-project --wandb-entity --wandb-group --timeout
         case attach
             printf '%s\n' --mlflow --wandb --timeout
         case end
@@ -181,6 +183,7 @@ complete -c trk -f
 complete -c trk -s h -l help -d 'Show this message and exit.'
 complete -c trk -n __trk_first -l version -d 'Print the version.'
 complete -c trk -n __trk_first -a start -d 'Start a run and print its id.'
+complete -c trk -n __trk_first -a run -d 'Run a command as a run of its own.'
 complete -c trk -n __trk_first -a attach -d 'Log into an existing, open run.'
 complete -c trk -n __trk_first -a detach -d 'Leave the active run open.'
 complete -c trk -n __trk_first -a resume -d 'Reopen an ended run.'
@@ -231,26 +234,35 @@ complete -c trk -n __trk_first -a completion -d 'Complete trk\'s words in bash, 
 complete -c trk -n __trk_first -a shell-init -d 'Log commands in loops at under a millisecond.'
 complete -c trk -n __trk_first -a demo -d 'A small sweep on real data.'
 complete -c trk -n __trk_first -a help -d 'Explain bundles, delivery, sessions and more.'
-complete -c trk -n '__trk_in start best ls search history plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
-complete -c trk -n '__trk_in start' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
-complete -c trk -n '__trk_in start' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
-complete -c trk -n '__trk_in start' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
-complete -c trk -n '__trk_in start' -l description -x
-complete -c trk -n '__trk_in start' -l nested -d 'As a child of the active run.'
-complete -c trk -n '__trk_in start' -l parent -d 'As a child of this run.' -x -k -a '(__trk_values one run)'
+complete -c trk -n '__trk_in start run best ls search history plot report export' -l experiment -s e -d 'The experiment.' -x -k -a '(__trk_values one experiment)'
+complete -c trk -n '__trk_in start run' -l backend -s b -d 'Where to deliver to. May be given again.' -x -a 'mlflow wandb memory'
+complete -c trk -n '__trk_in start run' -l tag -d 'A tag. May be given again.' -x -k -a '(__trk_values pairs tag)'
+complete -c trk -n '__trk_in start run' -l param -d 'A param. May be given again.' -x -k -a '(__trk_values pairs param)'
+complete -c trk -n '__trk_in start run' -l description -x
+complete -c trk -n '__trk_in start run' -l nested -d 'As a child of the active run.'
+complete -c trk -n '__trk_in start run' -l parent -d 'As a child of this run.' -x -k -a '(__trk_values one run)'
 complete -c trk -n '__trk_in start' -l replace -d 'End the active run as KILLED first.'
-complete -c trk -n '__trk_in start' -l key-prefix -d 'Goes before metric, param, summary names.' -x
-complete -c trk -n '__trk_in start' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
-complete -c trk -n '__trk_in start' -l capture -d 'Any of git,env,system,args,ci, as tags.' -x -k -a '(__trk_values many \'\' git env system args ci)'
-complete -c trk -n '__trk_in start' -l mlflow-uri -d 'MLflow\'s server.' -x
-complete -c trk -n '__trk_in start import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
-complete -c trk -n '__trk_in start' -l wait -d 'Until the backends have the run.'
-complete -c trk -n '__trk_in start end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
+complete -c trk -n '__trk_in start run' -l key-prefix -d 'Goes before metric, param, summary names.' -x
+complete -c trk -n '__trk_in start run' -l step-metric -d 'The metric that is the x-axis in W&B.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in start run' -l capture -d 'Any of git,env,system,args,ci, as tags; packages.' -x -k -a '(__trk_values many \'\' git env system args ci packages)'
+complete -c trk -n '__trk_in start run' -l mlflow-uri -d 'MLflow\'s server.' -x
+complete -c trk -n '__trk_in start run import' -l wandb-project -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start run import' -l wandb-entity -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start run import' -l wandb-group -d 'For the W&B backend, when it is installed.' -x
+complete -c trk -n '__trk_in start run' -l wait -d 'Until the backends have the run.'
+complete -c trk -n '__trk_in start run end best ls search show history plot report compare check summary delete restore sync export' -l timeout -d 'How long to wait for delivery.' -x
 complete -c trk -n '__trk_in start' -l shell -d 'For eval "$(…)": this shell alone is in the run.'
 complete -c trk -n '__trk_in start attach detach resume end status log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file best ls search show history plot report watch artifacts compare check summary delete restore sync gc export import verify config daemon doctor ui' -l json -d 'Print JSON; errors are JSON on stderr.'
-complete -c trk -n '__trk_in start attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in start run attach detach resume end log-metric log-metrics log-param log-params log-summary set-tag set-tags delete-tag define-metric log log-table log-html log-text log-dict log-image log-figure log-artifact watch-file plot report watch summary delete restore sync gc export import config daemon ui demo' -l quiet -s q -d 'No talk on stderr.'
+complete -c trk -n '__trk_in run' -l scrape -d 'Log the metrics that the command prints.'
+complete -c trk -n '__trk_in run' -l pattern -d 'Groups key, value, step, or metrics. May be given again.' -x
+complete -c trk -n '__trk_in run' -l system-metrics -d 'Sample CPU, memory, disk, network and GPUs.'
+complete -c trk -n '__trk_in run' -l interval -d 'Between two samples; left out: 10.' -x
+complete -c trk -n '__trk_in run' -l no-output -d 'Keep no copy of the output.'
+complete -c trk -n '__trk_in run' -l resume-on-restart -d 'The same job, started again, goes on with its run.'
+complete -c trk -n '__trk_in run' -l restart-key -d 'What is the same job, where nothing tells.' -x -k -a '(__trk_values one metric)'
+complete -c trk -n '__trk_in run end' -l no-wait -d 'Do not deliver now; trk sync does.'
+complete -c trk -n '__trk_in run end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in attach' -l mlflow -d 'A run of MLflow\'s, and with' -x
 complete -c trk -n '__trk_in attach' -l wandb -d 'a run of W&B\'s: what is logged goes to both.' -x
 complete -c trk -n '__trk_in attach' -l timeout -d 'How long servers may take to tell of the run.' -x
@@ -258,8 +270,6 @@ complete -c trk -n '__trk_in end status log-metric log-metrics log-param log-par
 complete -c trk -n '__trk_in end' -l status -d 'FINISHED (the default), FAILED or KILLED.' -x -a 'FINISHED FAILED KILLED'
 complete -c trk -n '__trk_in end' -l failed -d 'The same as --status FAILED.'
 complete -c trk -n '__trk_in end' -l exit-code -d '0 is FINISHED; 130, 137, 143 KILLED; else FAILED.' -x
-complete -c trk -n '__trk_in end' -l no-wait -d 'Do not deliver now; trk sync does.'
-complete -c trk -n '__trk_in end delete restore sync' -l strict -d 'Exit 6 when rows are pending or rejected.'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check verify config daemon doctor' -l format -d 'table, json, csv, tsv, markdown or plain.' -x -a 'table json csv tsv markdown plain'
 complete -c trk -n '__trk_in status best ls search show history artifacts compare check summary verify config daemon doctor' -l field -d 'Print one bare value, as params.lr.' -x -k -a '(__trk_values one column run_id name experiment status start_time end_time duration_s parent_id backends)'
 complete -c trk -n '__trk_in status best ls search show history compare' -l quiet -s q -d 'Print run ids only.'
@@ -438,4 +448,4 @@ complete -c trk -n '__trk_at config 1' -a 'show trust'
 complete -c trk -n '__trk_at daemon 1' -a 'start stop status logs'
 complete -c trk -n '__trk_at completion 1' -a 'bash zsh fish'
 complete -c trk -n '__trk_at shell-init 1' -a 'bash zsh'
-complete -c trk -n '__trk_at help 1' -a 'bundles capture checks ci delivery exit-codes filters import json ls pictures pipes sessions sources storage trackers'
+complete -c trk -n '__trk_at help 1' -a 'bundles capture checks ci delivery exit-codes filters import json ls pictures pipes run sessions sources storage trackers'

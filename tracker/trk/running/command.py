@@ -14,7 +14,7 @@ from trk.errors import TrkError, UsageError
 from trk.journal import content, lifecycle, write
 from trk.media.log import Given
 from trk.records import RunRecord
-from trk.run import END_S, Run, tag_texts
+from trk.run import END_S, Run
 from trk.running import kept, restarts
 from trk.running.beat import Beat
 from trk.running.child import Child, Ended, hold_standard_streams, located
@@ -22,6 +22,7 @@ from trk.running.ends import status_of
 from trk.running.listening import Heard, Listening
 from trk.running.sampling import Sampling
 from trk.running.signals import Signals
+from trk.texts import tag_texts
 
 CODE_TAG = "run.exit_code"
 
