@@ -186,17 +186,34 @@ def check_pages(browser: Browser, uri: str, run: Any) -> None:
     base = f"{uri}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     table = browser.open(f"{base}/artifacts/iris.json", "mlflow-table", until="View as table")
     assert "sepal" in table.document
-    page = browser.open(f"{base}/artifacts/report.html", "mlflow-html", until="<iframe")
-    assert page.share_of(GREEN) > 0.1
-    figure = browser.open(f"{base}/artifacts/interactive.html", "mlflow-figure", until="<iframe")
-    assert figure.share_of(BLUE) > 0.01
+    browser.open(
+        f"{base}/artifacts/report.html", "mlflow-html", until="<iframe", drawn=lambda page: page.share_of(GREEN) > 0.1
+    )
+    browser.open(
+        f"{base}/artifacts/interactive.html",
+        "mlflow-figure",
+        until="<iframe",
+        drawn=lambda page: page.share_of(BLUE) > 0.01,
+    )
     (drawn,) = [path for path in all_paths(client(uri), run.info.run_id) if path.startswith("trk/pages/figure-")]
-    from_json = browser.open(f"{base}/artifacts/{drawn}", "mlflow-plotly-json", until="<iframe")
-    assert from_json.share_of(BLUE) > 0.01
-    image = browser.open(f"{base}/artifacts/sample-0.png", "mlflow-image", until="sample-0.png")
-    assert image.share_of(BLUE) > 0.001
-    series = browser.open(f"{base}/model-metrics", "mlflow-series", until="samples")
-    assert max(map(series.share_of, (BLUE, RED, GREEN))) > 0.01
+    browser.open(
+        f"{base}/artifacts/{drawn}",
+        "mlflow-plotly-json",
+        until="<iframe",
+        drawn=lambda page: page.share_of(BLUE) > 0.01,
+    )
+    browser.open(
+        f"{base}/artifacts/sample-0.png",
+        "mlflow-image",
+        until="sample-0.png",
+        drawn=lambda page: page.share_of(BLUE) > 0.001,
+    )
+    browser.open(
+        f"{base}/model-metrics",
+        "mlflow-series",
+        until="samples",
+        drawn=lambda page: max(map(page.share_of, (BLUE, RED, GREEN))) > 0.01,
+    )
     browser.open(f"{uri}/#/experiments/{run.info.experiment_id}/runs", "mlflow-runs", until="content")
     note = browser.open(f"{base}/artifacts/notes.md", "mlflow-text", until="notes.md")
     assert "converged" in note.document

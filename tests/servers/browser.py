@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,10 @@ class Browser:
         self._profile = profile
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, url: str, name: str, *, until: str, flags: Sequence[str] = ()) -> Page:
-        """The page at an address, when `until` is in its document; looked at again if it is not.
+    def open(
+        self, url: str, name: str, *, until: str, flags: Sequence[str] = (), drawn: Callable[[Page], bool] = bool
+    ) -> Page:
+        """The page at an address, when `until` is in its document and it is `drawn`; looked at again if it is not.
 
         `flags` are more of Chromium's own, such as another --window-size.
         """
@@ -56,7 +58,7 @@ class Browser:
         picture = self._folder / f"{name}.png"
         document = ""
         for tried in range(1, TRIES + 1):
-            drawn = subprocess.run(
+            done = subprocess.run(
                 [
                     CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                     f"--user-data-dir={self._profile}", "--window-size=1500,1000",
@@ -66,7 +68,9 @@ class Browser:
                 capture_output=True, text=True, timeout=120, check=False,
                 env={**os.environ, "HOME": str(self._profile)},
             )  # fmt: skip
-            document = drawn.stdout
-            if until in document:
-                return Page(document, picture, drawn.stderr)
-        raise AssertionError(f"{url}: {until!r} is not in the page (see {picture}):\n{document[-3000:]}")
+            document = done.stdout
+            if until in document and drawn(page := Page(document, picture, done.stderr)):
+                return page
+        raise AssertionError(
+            f"{url}: {until!r} is not in the page, or it is not drawn (see {picture}):\n{document[-3000:]}"
+        )
