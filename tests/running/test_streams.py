@@ -75,6 +75,17 @@ def test_both_streams_in_one_file_keep_their_order(project: Path) -> None:
     assert (project / "both").read_bytes() == expected == last_log(project)
 
 
+def test_files_that_were_left_open_for_the_command_are_its_own_and_no_others(project: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$@" sh -c \'cat "$0"; echo three >&3; exec 3>&-\' <(echo two) 3>three', "-", *WRAP],
+        check=True, env=child_environment(), capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, (project / "three").read_text()) == (b"two\n", b"", "three\n")
+    if sys.platform == "linux":
+        listed = [sys.executable, "-c", "import os; print(sorted(os.listdir('/proc/self/fd'), key=int)[:-1])"]
+        assert wrapped(*listed).stdout == b"['0', '1', '2']\n"
+
+
 def test_who_reads_no_more_is_told_to_the_command_and_not_to_the_user() -> None:
     done = subprocess.run(
         ["bash", "-c", '"$@" | head -1; exit ${PIPESTATUS[0]}', "-", *WRAP, "yes"],
