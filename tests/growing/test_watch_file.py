@@ -196,6 +196,33 @@ def test_the_rest_of_a_file_that_was_rotated_is_taken_first(run: trk.Run, is_wat
     assert taken(run) == list(range(22))
 
 
+def test_what_was_written_anew_and_rotated_before_anybody_looked_is_taken_too(run: trk.Run) -> None:
+    path = Path("m.jsonl")
+    path.write_text(lines(0, 10))
+    once("m.jsonl", run)
+    Path("other").write_text(lines(0, 20))  # another file, of which nobody has seen that it goes on
+    Path("other").rename(path)
+    path.rename("m.jsonl.1")
+    path.write_text(lines(20, 25))
+    once("m.jsonl", run)
+    assert taken(run) == list(range(25))
+
+
+def test_the_last_line_of_a_file_that_was_rotated_is_taken_or_told(run: trk.Run) -> None:
+    path = Path("m.jsonl")
+    path.write_text(lines(0, 2) + lines(2, 3).rstrip("\n"))
+    watcher = Watcher("m.jsonl", run)
+    until(lambda: taken(run) == [0, 1])
+    path.rename("m.jsonl.1")
+    path.write_text(lines(3, 4) + '{"loss": ')
+    until(lambda: taken(run) == [0, 1, 2, 3])
+    path.rename("m.jsonl.2")
+    path.write_text(lines(4, 5))
+    until(lambda: taken(run) == [0, 1, 2, 3, 4])
+    watcher.done()
+    assert sum("it is left out" in text for text in watcher.told) == 1
+
+
 def test_it_ends_with_the_run_which_takes_the_last_lines_first(run: trk.Run) -> None:
     Path("m.jsonl").write_text(lines(0, 3))
     watcher = Watcher("m.jsonl", run)
@@ -316,3 +343,27 @@ def test_ctrl_c_ends_the_command(run: trk.Run) -> None:
     _, said = watcher.communicate(timeout=30)
     assert watcher.returncode == 130
     assert said.splitlines() == ["watching m.jsonl (Ctrl-C ends it)", "3 lines of m.jsonl, 3 points"]
+
+
+@pytest.mark.parametrize("between", ["\t", ";"])
+def test_what_separates_the_header_separates_the_rows_whatever_is_in_them(run: trk.Run, between: str) -> None:
+    rows = [["step", "note", "loss"], ["0", "a, b", "0.5"], ["1", "plain", "0.25"], ["2", "1,5", "0,75"]]
+    Path("m.csv").write_text("".join(between.join(row) + "\n" for row in rows[:2]))
+    assert once("m.csv", run)[0].points == 1
+    with open("m.csv", "a") as stream:  # goes on with what it knows of the header
+        stream.write("".join(between.join(row) + "\n" for row in rows[2:]))
+    done, _ = once("m.csv", run)
+    assert (done.points, [one.reason for one in done.bad_lines]) == (1, ["the row has no numbers"])
+    assert points(run, "loss") == [("loss", 0, 0.5), ("loss", 1, 0.25)]
+
+
+def test_a_decimal_comma_never_makes_another_number_of_it(run: trk.Run) -> None:
+    Path("m.csv").write_text("loss;acc;n\n0,5;0,9;1\n1;2;3\n")
+    done, _ = once("m.csv", run)
+    assert (done.points, points(run, "loss", "acc")) == (4, [("loss", 1, 1.0), ("acc", 1, 2.0)])
+
+
+def test_a_pipe_is_no_file_that_can_be_watched(run: trk.Run) -> None:
+    os.mkfifo("pipe.jsonl")
+    with pytest.raises(UsageError, match="no file that could be read again"):
+        once("pipe.jsonl", run)

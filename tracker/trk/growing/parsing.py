@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ Header = tuple[str, ...] | None
 
 class JsonLines:
     """Lines as `trk log` takes them."""
+
+    delimiter = ""  # they have none
 
     def __init__(self, metric_name: Callable[[str], str]) -> None:
         self._parser = Lines(metric_name)
@@ -50,7 +53,9 @@ class JsonLines:
 
 
 class CsvLines:
-    """Lines of a CSV, a row each."""
+    """Lines of a CSV, a row each. `delimiter` is what the header has between its names: `columns` finds it."""
+
+    delimiter = ","
 
     def __init__(self, metric_name: Callable[[str], str], notes: list[str]) -> None:
         self._names = naming.Names(metric_name)
@@ -59,7 +64,9 @@ class CsvLines:
 
     def columns(self, header: bytes) -> tuple[str, ...]:
         """The names of the columns. Raises UsageError when one is there twice."""
-        names = tuple(name.strip() for name in _cells(decoded(header)))
+        text = decoded(header)
+        self.delimiter = _delimiter(text)
+        names = tuple(name.strip() for name in self._cells(text))
         if twice := next((name for name in names if name and names.count(name) > 1), None):
             raise UsageError(f"the column {shown(twice)} is there twice")
         return names
@@ -68,7 +75,7 @@ class CsvLines:
         """What a row is known again by: its cells by their columns, without those that are empty."""
         for line in lines:
             try:
-                cells = _cells(decoded(line))
+                cells = self._cells(decoded(line))
             except UsageError:
                 yield line[:CHUNK]
                 continue
@@ -88,7 +95,7 @@ class CsvLines:
         self, line: bytes, header: tuple[str, ...], step: str | None, time: str | None, now: int
     ) -> Said | UsageError | None:
         try:
-            cells = [cell.strip() for cell in _cells(decoded(line))]
+            cells = [cell.strip() for cell in self._cells(decoded(line))]
             if not any(cells):
                 return None
             if len(cells) != len(header):
@@ -135,14 +142,18 @@ class CsvLines:
         """None: a number that nothing ends may have more digits."""
         return None
 
+    def _cells(self, line: str) -> list[str]:
+        """The cells of a row. Raises UsageError."""
+        try:
+            return next(csv.reader([line.removesuffix("\r")], delimiter=self.delimiter, strict=True), [])
+        except csv.Error as error:
+            raise UsageError(f"the row can't be read: {error}") from None
 
-def _cells(line: str) -> list[str]:
-    """The cells of a row; a file has commas, or else tabs or semicolons. Raises UsageError."""
-    delimiter = next((one for one in ",\t;" if one in line), ",")
-    try:
-        return next(csv.reader([line.removesuffix("\r")], delimiter=delimiter, strict=True), [])
-    except csv.Error as error:
-        raise UsageError(f"the row can't be read: {error}") from None
+
+def _delimiter(header: str) -> str:
+    """What separates the cells of a file, as its header tells: `0,5;1` is two numbers below `loss;acc`, and not 0."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max("\t,;", key=bare.count) if any(one in bare for one in "\t,;") else ","
 
 
 def _column(given: str | None, usual: tuple[str, ...], header: tuple[str, ...]) -> str | None:

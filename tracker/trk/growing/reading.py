@@ -43,6 +43,7 @@ class State:
     tail: str = ""
     marks: dict[str, str] = field(default_factory=dict)
     header: tuple[str, ...] | None = None
+    delimiter: str = ","
     is_unended: bool = False
     is_on: bool = True
 
@@ -99,6 +100,7 @@ class Reader:
         self._file = -1
         self._looked: tuple[int, ...] = ()  # what was found to be no continuation: not to be read again as it is
         self._parse = CsvLines(metric_name, self.notes) if options[0] == CSV else JsonLines(metric_name)
+        self._parse.delimiter = self._state.delimiter
 
     def close(self) -> None:
         """Let go of the file."""
@@ -122,7 +124,21 @@ class Reader:
             taken = self._lines(most, now)
             if taken is not None or not self._is_old():
                 return taken
+            left = self._left(now)
+            if left is not None:
+                return left
             self.close()  # the old file is read to its end; the one that has its name now is next
+        return None
+
+    def _left(self, now: int) -> Taken | None:
+        """The last line of a file that another one has replaced: nobody will write its end."""
+        if self._state.is_unended or not os.pread(self._file, CHUNK, self._state.offset).strip():
+            return None
+        notes = len(self.notes)
+        taken = self.last(now, is_on=True)
+        if taken.said:
+            return taken
+        self.notes[notes:] = ["its last line had no end when another file took its name: it is left out"]
         return None
 
     def last(self, now: int, is_on: bool) -> Taken:
@@ -166,7 +182,8 @@ class Reader:
         if state.kind == CSV and state.header is None:
             header, lines = lines[0], lines[1:]
             length = len(header) + (len(BOM) if data.startswith(BOM) else 0) + 1
-            state = replace(state, header=self._parse.columns(header), offset=state.offset + length)
+            columns = self._parse.columns(header)
+            state = replace(state, header=columns, delimiter=self._parse.delimiter, offset=state.offset + length)
             data = data[length:]
         del lines[most:]
         length = sum(map(len, lines)) + len(lines)
@@ -226,7 +243,7 @@ class Reader:
             is_same and found.st_size >= state.offset and _tail(self._file, state.offset) == state.tail
         ):
             return True
-        if not is_same and self._open_rotated():
+        if self._open_rotated():
             return True
         return self._is_known_again()
 
@@ -243,15 +260,20 @@ class Reader:
         return True
 
     def _open_rotated(self) -> bool:
-        """Open the file that was read last, when it has another name beside this one now, and its rest was not read."""
-        state, folder = self._state, os.path.dirname(self._path)
-        if not state.inode:
-            return False
+        """Open the file that was read last, when it has another name beside this one now, and its rest was not read.
+
+        Its number is no sign: it may have been written anew just before, and another one may have got the number.
+        """
+        state, (folder, base) = self._state, os.path.split(self._path)
         with os.scandir(folder) as entries:
-            names = [one.path for one in entries if one.inode() == state.inode and one.is_file()]
-        for name in names:
-            found = os.stat(name)
-            if found.st_dev == state.device and found.st_size > state.offset and name != self._path:
+            names = [
+                one.path
+                for one in entries
+                if (one.inode() == state.inode or one.name.startswith(base)) and one.path != self._path
+                if one.is_file() and one.stat().st_size > state.offset
+            ]
+        for name in sorted(names):
+            if os.access(name, os.R_OK):
                 file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
                 data = os.pread(file, CHUNK, state.offset)
                 if _tail(file, state.offset) == state.tail and b"\n" in data:
@@ -270,7 +292,7 @@ class Reader:
         self._looked = look
         state = replace(self._fresh, is_on=self._state.is_on)
         for lines, length, header in self._whole(state.kind):
-            state = self._after(replace(state, header=header), lines, length)
+            state = self._after(replace(state, header=header, delimiter=self._parse.delimiter), lines, length)
             known = self._state.marks
             if any(
                 known.get(count, chain) != chain

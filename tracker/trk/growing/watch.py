@@ -47,6 +47,8 @@ def watch_file(
         raise UsageError("until_idle must be a number of seconds, 0 or more")
     if os.path.isdir(file):
         raise UsageError(f"{shown(os.fspath(path))} is a folder, not a file")
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise UsageError(f"{shown(os.fspath(path))} is no file that could be read again", hint="trk log - < it")
     kind = _kind(file, type)
     if kind == JSONL and (step or time):
         raise UsageError("only a CSV has columns to name", hint='lines of JSON have "step" and "timestamp"')
