@@ -138,3 +138,10 @@ def test_what_can_t_be_taken_is_an_error(run: trk.Run) -> None:
 def test_a_run_is_needed(project: Path) -> None:
     with pytest.raises(NoActiveRun):
         trk.capture_hyperparams({"lr": 1})
+
+
+def test_a_command_line_in_a_list_keeps_no_secret(run: trk.Run) -> None:
+    given = {"cmd": ["--password", "hunter2"], "keys": ("--api-key", "x" * 20), "sizes": [1, 2], "lr": ["--lr", "0.1"]}
+    found = trk.capture_hyperparams(given, run=run)
+    assert set(found.left_out) == {"cmd", "keys"}
+    assert set(found.params) == {"sizes", "lr"}

@@ -27,6 +27,8 @@ FOUND = {
     "Train Loss: 0.5 | Test accuracy: 93.5%": ({"Train Loss": 0.5, "Test accuracy": 93.5}, None),
     "Epoch 3/10 - loss: 0.1 - acc: 0.9": ({"loss": 0.1, "acc": 0.9}, 3),
     "F1: 0.93 (+/- 0.02)": ({"F1": 0.93}, None),
+    "Train Epoch: 1 [640/60000 (1%)]\tLoss: 2.25": ({"Loss": 2.25}, None),
+    "11/22 03:26:04 - loss: 0.5": ({"loss": 0.5}, None),
     "mAP@0.5: 0.7": ({"mAP_0.5": 0.7}, None),
     "grad_norm: inf": ({"grad_norm": math.inf}, None),
     "100%|####| 10/10 [00:01<00:00, 9.9it/s, loss=0.3]": ({"loss": 0.3}, 10),
@@ -67,6 +69,11 @@ def test_an_epoch_of_its_own_line_counts_for_the_next_ones() -> None:
         "9/9 - 0s - 2ms/step - loss: 1.0 - val_loss: 1.5",
     ]
     assert read(*keras) == [({"loss": 2.0}, 1), ({"loss": 1.0, "val_loss": 1.5}, 2)]
+
+
+def test_lines_that_begin_with_a_day_are_no_bar() -> None:
+    said = [f"11/22 03:26:0{at} AM - loss: 0.{at}" for at in range(1, 4)]
+    assert read(*said) == [({"loss": 0.1}, None), ({"loss": 0.2}, None), ({"loss": 0.3}, None)]
 
 
 def test_of_a_bar_within_an_epoch_the_last_state_counts() -> None:

@@ -47,6 +47,27 @@ SHAPED = {
     "pypi": "py" + "pi-AgEIcHlwaS5vcmc" + made(120),
     "neptune": "ey" + "JhcGlfYWRkcmVzcyI6" + made(80),
     "sendgrid": "S" + "G." + made(22) + "." + made(43),
+    "groq": "gs" + "k_" + made(52),
+    "replicate": "r" + "8_" + made(37),
+    "xai": "xa" + "i-" + made(80),
+    "perplexity": "pp" + "lx-" + made(48),
+    "nvidia": "nv" + "api-" + made(60),
+    "vault": "hv" + "s." + made(90),
+    "terraform": made(14) + ".atlas" + "v1." + made(67),
+    "grafana": "gl" + "sa_" + made(32) + "_" + made(8, HEX),
+    "atlassian": "ATA" + "TT3xFfGF0" + made(180),
+    "shopify": "shp" + "at_" + made(32, HEX),
+    "telegram": made(10, "123456789") + ":A" + "A" + made(33),
+    "linear": "lin" + "_api_" + made(40),
+    "notion": "nt" + "n_" + made(46),
+    "doppler": "dp" + ".pt." + made(43),
+    "supabase": "sb" + "p_" + made(40, HEX),
+    "pulumi": "pu" + "l-" + made(40, HEX),
+    "new relic": "NR" + "AK-" + made(27, string.ascii_uppercase),
+    "tailscale": "ts" + "key-auth-" + made(17) + "-" + made(32),
+    "mailgun": "ke" + "y-" + made(32, HEX),
+    "square": "sq" + "0csp-" + made(43),
+    "age": "AGE-SECRET" + "-KEY-1" + made(58, string.ascii_uppercase + string.digits),
 }
 WANDB_KEY = made(40, HEX)
 PLAIN = "Hunter2-" + made(9)  # a password has no shape of its own: only its name tells
@@ -140,6 +161,24 @@ def test_a_password_of_any_characters_goes_as_a_whole(secret: str, form: tuple[s
     line = mask_command(["x", *(word.format(secret) for word in form)])
     assert shlex.split(line)[-1].endswith(MASK)
     assert not any(part in line for part in (secret[-4:], secret[:4]))
+
+
+@pytest.mark.parametrize(
+    "form", ["$ wandb login {0}", "machine h login me password {0}", "machine h\n login me\n password {0}"]
+)
+def test_what_a_login_prints_is_masked(form: str) -> None:
+    assert mask(form.format(WANDB_KEY) + "\nnext") == form.format(MASK) + "\nnext"
+
+
+def test_addresses_that_are_keys_by_themselves_keep_what_they_are_of() -> None:
+    secret = made(43)
+    assert mask(f"https://x.blob.core.windows.net/c?sv=2022&sig={secret}%3D&se=1") == (
+        "https://x.blob.core.windows.net/c?sv=2022&sig=***&se=1"
+    )
+    assert mask(f"https://discord.com/api/webhooks/123/{secret}") == "https://discord.com/api/webhooks/123/***"
+    assert mask(f"https://a.webhook.office.com/webhookb2/{secret}@b/IncomingWebhook/c") == (
+        "https://a.webhook.office.com/webhookb2/***"
+    )
 
 
 def test_a_private_key_is_masked_as_a_whole() -> None:

@@ -190,3 +190,13 @@ def test_without_any_writer_it_is_an_error(run: trk.Run, monkeypatch: pytest.Mon
     with pytest.raises(SourceUnavailable, match="tensorboardX"), trk.capture_tensorboard(run):
         pass
     assert writers._hooks.current() is None
+
+
+def test_secrets_are_neither_params_nor_in_texts(kind: Any, run: trk.Run) -> None:
+    key = "s" + "k-" + "a1B2" * 12
+    with trk.capture_tensorboard(run) as capture, kind("logs") as writer:
+        writer.add_hparams({"api_key": "hunter2", "other": key, "lr": 0.1}, {"acc": 1.0})
+        writer.add_text("config", f"password=hunter2 {key} lr=0.1")
+    assert dict(run.record.params) == {"lr": "0.1"}
+    assert run.record.tags["text/config"] == "password=*** *** lr=0.1"
+    assert sum(capture.failed.values()) == 2

@@ -473,3 +473,9 @@ def test_a_direction_is_never_an_error(name: str) -> None:
 def test_what_is_shown_is_short_and_on_one_line(value: object) -> None:
     assert rules.shown(value).isprintable()
     assert len(rules.shown(value)) <= 60
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_truth_is_no_time(given: bool) -> None:
+    with pytest.raises(UsageError, match="is not a time"):
+        rules.check_time(given)

@@ -331,6 +331,8 @@ def check_time(time: object) -> int:
             return _in_range(round(time.timestamp() * 1000), time)
         except (TypeError, ValueError, OverflowError, OSError):  # the year 1 in local time; pandas' "not a time"
             raise UsageError(f"timestamp {shown(time)} is outside the years 1970 to 2099") from None
+    if isinstance(time, bool):
+        raise UsageError(f"timestamp {shown(time)} is not a time")
     number = to_number(time, "timestamp")
     if number - number != 0:
         raise UsageError(f"timestamp {shown(time)} is not a time")

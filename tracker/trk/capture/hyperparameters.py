@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from trk import rules
-from trk.capture.secrets import is_secret_name, mask
+from trk.capture.secrets import is_secret_name, looks_secret, masked_words
 from trk.errors import UsageError
 from trk.media.documents import ENDINGS, MAX_BYTES, Written, decoded, parse
 from trk.rules import shown
@@ -164,7 +164,8 @@ def _judged(name: str, value: Any) -> str | _Reason:
         return _Reason(NOT_PLAIN)
     if len(text) > LONGEST:
         return _Reason(TOO_LONG)
-    if mask(text) != text or mask(f"{name}={text}") != f"{name}={text}":
+    words = [str(one) for one in value] if isinstance(value, (list, tuple)) else []
+    if looks_secret(name, text) or list(masked_words(words)) != words:
         return _Reason(SECRET)
     rules.check_param_name(name)
     try:

@@ -35,7 +35,8 @@ _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::[\w.]+:|:?\s)\s*")
 # tqdm: `what: 45%|###  | 45/100 [00:10<00:12, 4.3it/s, loss=0.3]`
 _TQDM = re.compile(r"^(?P<what>.{0,200}?)\s*\d{1,3}%\|[^|]*\|\s*(?P<n>\d+)/(?P<of>\d+)\s*\[(?P<rest>.*?)\]?\s*$")
-_KERAS = re.compile(r"^\s*(?P<n>\d+)/(?P<of>\d+)(?=\s)(?:\s*\[[=>.\s]*\]|\s*[━╸╺\s]+)?(?P<rest>.*)$")
+# `10/10 [====] - 2s - loss: 0.3`; but `11/22 03:26:04 - loss: 0.3` begins with a day.
+_KERAS = re.compile(r"^\s*(?P<n>\d+)/(?P<of>\d+)(?=\s)(?!\s+\d{1,2}:\d\d)(?:\s*\[[=>.\s]*\]|\s*[━╸╺\s]+)?(?P<rest>.*)$")
 _FINER = ("global_step", "global step", "step", "iteration", "iter")
 _STEP_KEYS = ("global_step", "step", "iteration", "iter", "epoch", "round")
 
@@ -205,8 +206,11 @@ def _read_part(part: str, told: _Line) -> None:
 def _is_junk(name: str, number: str) -> bool:
     last = re.split(r"[\s./-]+", name.strip("._-/@"))[-1].lower()
     words = set(re.split(r"[\s./_-]+", name.lower()))
+    count = " " in name and last in _STEP_KEYS  # "Train Epoch: 3"
     setting = name.isupper() and "_" in name and number.lstrip("+-").isdigit()  # OMP_NUM_THREADS=4
-    return last in _JUNK or "version" in words or "seed" in words or setting or last.rpartition("_")[2] in _JUNK
+    return (
+        last in _JUNK or "version" in words or "seed" in words or setting or count or last.rpartition("_")[2] in _JUNK
+    )
 
 
 def _name(text: str) -> str:

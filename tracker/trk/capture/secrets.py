@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 MASK = "***"
 MAX_COMMAND = 5000  # characters of a masked command line
 
 # Shapes that nothing harmless has. What a group `keep` holds stays; the rest becomes MASK.
 _SHAPES = (
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
+    r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----END))*"
+    r"(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----)?",
     r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",  # AWS
     r"\bgh[pousr]_[A-Za-z0-9]{30,}",  # GitHub
     r"\bgithub_pat_[A-Za-z0-9_]{22,}",
@@ -40,12 +41,33 @@ _SHAPES = (
     r"\bdckr_pat_[A-Za-z0-9_-]{20,}",
     r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",  # SendGrid
     r"\bdop_v1_[0-9a-f]{60,}",  # DigitalOcean
+    r"\b(?:gsk_|r8_|xai-|pplx-|nvapi-)[A-Za-z0-9_-]{30,}",  # Groq, Replicate, xAI, Perplexity, NVIDIA
+    r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}",  # Vault
+    r"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{40,}",  # Terraform
+    r"\bglsa_[A-Za-z0-9]{32}_[0-9a-f]{8}\b",  # Grafana
+    r"\bATATT3[A-Za-z0-9_=-]{60,}",  # Atlassian
+    r"\bshp(?:at|ca|pa|ss)_[0-9a-f]{32}\b",  # Shopify
+    r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}\b",  # Telegram
+    r"(?P<keep_hook>https://(?:discord(?:app)?\.com/api/webhooks/\d+|[\w-]{1,63}\.webhook\.office\.com/webhookb2)/)"
+    r"[\w/@-]+",
+    r"(?P<keep_login>\blogin\s+)[0-9a-f]{40}\b",  # wandb login
+    r"(?P<keep_netrc>\blogin\s+\S{1,200}\s+password\s+)\S+",  # as in .netrc
+    r"\blin_api_[A-Za-z0-9]{32,}",  # Linear
+    r"\bntn_[A-Za-z0-9]{40,}",  # Notion
+    r"\bdp\.(?:pt|st|ct|sa)\.[A-Za-z0-9._-]{40,}",  # Doppler
+    r"\b(?:sbp_|pul-)[0-9a-f]{40}\b",  # Supabase, Pulumi
+    r"\bNRAK-[A-Z0-9]{27}\b",  # New Relic
+    r"\btskey-[a-z]{3,8}-[A-Za-z0-9-]{20,}",  # Tailscale
+    r"\bkey-[0-9a-f]{32}\b",  # Mailgun
+    r"\bsq0(?:csp|atp|idp)-[A-Za-z0-9_-]{22,}",  # Square
+    r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}",
+    r"(?P<keep_sas>[?&]sig=)[A-Za-z0-9%+/_-]{20,}={0,2}",  # what Azure signs addresses with
     r"\b(?P<keep_scheme>(?i:Bearer|Basic)\s+)[A-Za-z0-9._~+/-]{16,}={0,2}",
     # user:password@ in an address; a password may hold / or @ though it should not, but :8080/ is a port.
     r"(?P<keep_url>\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
     r"(?:[^\s/@:\"'<>]*:(?!\d{1,5}[/?#])[^\s\"'<>]{1,300}@|[^\s/?#\"'<>]*@)",
 )
-_KEEPS = ("keep_slack", "keep_scheme", "keep_url")
+_KEEPS = ("keep_slack", "keep_hook", "keep_sas", "keep_login", "keep_netrc", "keep_scheme", "keep_url")
 _SHAPE = re.compile("|".join(_SHAPES))
 
 
@@ -102,11 +124,9 @@ def mask(text: str) -> str:
 def mask_command(command: Sequence[str]) -> str:
     """A command line as one would type it (quoted for a shell), masked, at most MAX_COMMAND characters long."""
     parts: list[str] = []
-    length, name = 0, ""
-    for argument in command:
-        value = _mask_value(name, argument) if name else _mask_argument(argument)
+    length = 0
+    for value in masked_words(command):
         parts.append(value if _PLAIN.fullmatch(value) else shlex.quote(value))
-        name = "" if name and value != argument else _flag_name(argument)
         length += len(parts[-1]) + 1
         if length > MAX_COMMAND:
             break
@@ -114,9 +134,23 @@ def mask_command(command: Sequence[str]) -> str:
     return line if len(line) <= MAX_COMMAND else line[: MAX_COMMAND - 1] + "…"
 
 
+def masked_words(command: Sequence[str]) -> Iterator[str]:
+    """The words of a command line, each masked by what it is and by the flag before it."""
+    name = ""
+    for argument in command:
+        value = _mask_value(name, argument) if name else _mask_argument(argument)
+        yield value
+        name = "" if name and value != argument else _flag_name(argument)
+
+
 def is_secret_name(name: str) -> bool:
     """Whether a variable, flag or field of that name holds a secret: `DB_PASSWORD`, `--hf-token`, `apiKey`."""
     return _strength(name) > 0
+
+
+def looks_secret(name: str, text: str) -> bool:
+    """Whether a value looks like a secret, by itself or because of its name."""
+    return mask(text) != text or mask(f"{name}={text}") != f"{name}={text}"
 
 
 def _strength(name: str) -> int:

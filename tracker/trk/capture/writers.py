@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trk import rules
+from trk.capture.secrets import looks_secret, mask
 from trk.errors import SourceUnavailable, TrkError, UsageError
 from trk.imports import naming
 from trk.run import Run
@@ -41,6 +42,7 @@ def capture_tensorboard(run: Run | None = None) -> CapturedWriters:
 
     Scalars become points (of `add_scalars` as `main/tag`), with the step and time that they are given, hyperparameters
     params, texts tags `text/<tag>` (long ones files), images and figures images; the rest is counted in `skipped`.
+    What looks like a secret is no param (`failed` tells of it), and is masked in texts.
     `run` left out is the active one. Writers may be made before or in the block.
 
     Of several captures the innermost around a call has it; what other threads write, that are in none of their own,
@@ -115,7 +117,7 @@ class CapturedWriters:
             self.run.log_metrics(values, **_place(given))
 
     def _add_text(self, method: str, writer: Any, given: Mapping[str, Any]) -> None:
-        text = str(given["text_string"])
+        text = mask(str(given["text_string"]))
         name = self._texts.of(f"text/{given['tag']}")
         if len(text) <= LONGEST_TEXT:
             self.run.set_tag(name, naming.text(text))
@@ -137,7 +139,13 @@ class CapturedWriters:
 
     def _add_hparams(self, method: str, writer: Any, given: Mapping[str, Any]) -> None:
         # Its metrics come by `add_scalar` of a writer that it makes.
-        params = {self._params.of(str(key)): _plain(value) for key, value in given["hparam_dict"].items()}
+        params = {}
+        for key, value in given["hparam_dict"].items():
+            text = _plain(value)
+            if looks_secret(str(key), text):
+                self._fail(f"hyperparameter {rules.shown(str(key))} looks like a secret")
+            else:
+                params[self._params.of(str(key))] = text
         if params:
             self.run.log_params(params, if_exists="suffix")
 

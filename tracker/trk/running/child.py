@@ -180,7 +180,7 @@ class Child:
 
         def start(words: Sequence[str], path: str) -> subprocess.Popen[bytes]:
             # Nothing else runs in this process yet that the function in the new one could come across. Files that the
-            # caller has left open for the command (`3>log`, `<(…)`, make's jobserver) are its own; ours are not passed on.
+            # caller has left open (`3>log`, `<(…)`, make's jobserver) are the command's; ours are not passed on.
             return subprocess.Popen(
                 words, executable=path, env=self._environ, stdin=stdin, stdout=stdout, stderr=stderr, close_fds=False,
                 start_new_session=taking is not None, preexec_fn=take if taking is not None else None,
