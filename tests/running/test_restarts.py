@@ -10,6 +10,7 @@ import pytest
 import trk
 from helpers import until
 from trk import leftovers, owners
+from trk.errors import Conflict
 from trk.journal import lifecycle, write
 from trk.run import Run
 from trk.running import restarts
@@ -36,6 +37,14 @@ def test_a_job_that_failed_goes_on_and_one_that_finished_begins_anew(monkeypatch
     points = trk.history("loss", run=ids[0], source="local")
     assert [(point.step, point.value) for point in points] == [(0, 0.0), (1, 0.1)]
     assert trk.get_run(ids[0], source="local").status == "FINISHED"
+
+
+def test_a_job_that_may_not_go_on_leaves_its_run_as_it_had_ended() -> None:
+    first = trk.run_command(["false"], params={"lr": 0.1}, restart_key="one")
+    with pytest.raises(Conflict):
+        trk.run_command(["true"], params={"lr": 0.2}, restart_key="one")
+    record = trk.get_run(first.run_id, source="local")
+    assert (record.status, dict(record.params)) == ("FAILED", {"lr": "0.1"})
 
 
 def test_commands_and_keys_tell_jobs_apart(monkeypatch: pytest.MonkeyPatch) -> None:

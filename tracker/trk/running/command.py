@@ -193,14 +193,14 @@ def _resumed(
 ) -> tracker.Started:
     """The run of the same job, open again; its name, experiment and places are as they were."""
     resolved = config.resolve(run.folder, **settings_given)
-    owner = owners.of_process(resumed=True, beat_ms=write.now_ms())
+    owner, before = owners.of_process(resumed=True, beat_ms=write.now_ms()), run.record.status
     write.set_status(run.journal, run.id, "RUNNING", write.now_ms(), owner)
     try:
         run.set_tags({**tracker.captured(capture, run.folder, words), **tag_texts(tags)})
         if params:
             run.log_params(params)
-    except BaseException:  # also Ctrl-C: the run is not left open
-        run.finish("KILLED")
+    except BaseException:  # also Ctrl-C: the run is not left open, and ends as it had ended
+        run.finish(before)
         raise
     return tracker.Started(run, resolved, None, None, tracker.hand_over(run, resolved))
 
