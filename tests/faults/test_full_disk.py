@@ -149,7 +149,7 @@ def test_of_several_files_one_that_does_not_fit_keeps_all_out(run: Run, disk: Pa
 
 def test_a_journal_that_a_full_disk_has_no_room_for_is_not_there_in_part(mounted: Mount) -> None:
     disk = mounted("size=2m")
-    made = []
+    made, said = [], []
     for room in range(0, 280_000, 8192):
         ballast = fill(disk, leave=room)
         path = disk / "journal.db"
@@ -160,11 +160,12 @@ def test_a_journal_that_a_full_disk_has_no_room_for_is_not_there_in_part(mounted
             journal.close()
             made.append(room)
         except JournalError as error:
-            assert error.message.startswith("no space left"), (room, error)
+            said.append(error.message)
         for left in (ballast, *disk.glob("journal.db*")):
             left.unlink()
     assert made
-    assert made[0] > 50_000  # so some rooms were too small for it
+    assert said
+    assert [text for text in said if not text.startswith("no space left")] == []
 
 
 def test_a_disk_without_room_for_the_row_says_so_and_the_blob_is_whole(run: Run, disk: Path) -> None:
