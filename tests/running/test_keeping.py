@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import trk
 from helpers import started, until
 from trk.running import keeping
 from trk.running.keeping import Keeping
+from trk.running.kept import Kept
 
 WATCHED = """
 import functools, trk
@@ -61,3 +63,45 @@ def parent_of(pid: str) -> int | None:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return None
+
+
+def test_a_job_that_goes_on_keeps_the_output_of_each_of_its_attempts() -> None:
+    for words in ("echo first; exit 1", "echo second"):
+        done = trk.run_command(["sh", "-c", words], "job", restart_key="night")
+    found = {one.path: one.size for one in trk.artifacts(done.run_id)}
+    assert found == {"output.log": len("first\n"), "output-2.log": len("second\n")}
+
+
+def test_a_command_that_ends_its_own_run_loses_neither_its_output_nor_its_status() -> None:
+    words = f"echo before; {sys.executable} -m trk_cli end -q STATUS; echo after; exit CODE"
+    for status, code, last in (("", 3, "FAILED"), ("", 0, "FINISHED"), ("--failed", 0, "FAILED")):
+        done = trk.run_command(["sh", "-c", words.replace("STATUS", status).replace("CODE", str(code))])
+        assert (done.status, done.exit_code, done.troubles) == (last, code, ())
+        record = trk.get_run(done.run_id)
+        assert (str(record.status), record.tags["run.exit_code"]) == (last, str(code))
+        [log] = trk.artifacts(done.run_id)
+        assert log.size == len("before\nafter\n")
+
+
+def test_a_version_before_the_end_has_whole_lines_alone() -> None:
+    copy = Kept(head=10, tail=10)
+    for piece in (b"one\n", b"two\nth"):
+        copy.take(piece)
+    assert copy.so_far(whole_lines=True).content() == b"one\ntwo\n"
+    assert copy.so_far().content() == b"one\ntwo\nth"
+    copy.take(b"r" * 200_000)
+    copy.take(b"e\nfour")
+    assert copy.so_far(whole_lines=True).content().endswith(b"e\n")
+    assert Kept().so_far(whole_lines=True).total == 0
+
+
+def test_a_last_part_that_begins_within_a_key_shows_nothing_of_it() -> None:
+    copy = Kept(head=10, tail=100_000)
+    copy.take(b"x" * 80 + b"\n")
+    copy.take(b"-----BEGIN RSA PRIVATE KEY-----\n")
+    for _ in range(20_000):
+        copy.take(b"\x1b[32mMIIEpAIBAAKCAQEA7bq9\x1b[0m\n")
+    copy.take(b"-----END RSA PRIVATE KEY-----\nand on\n")
+    assert copy.is_cut
+    assert b"MIIEp" not in copy.content().partition(b"left out here")[2]
+    assert copy.content().endswith(b"and on\n")

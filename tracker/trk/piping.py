@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
 from trk.errors import TrkError, UsageError
-from trk.journal import bulk
+from trk.journal import bulk, db
 from trk.journal.write import now_ms
 from trk.lines import MAX_KEPT, MAX_LINE, BadLine, Lines, LoggedLines, Said, decoded
 from trk.run import Run
@@ -111,6 +111,8 @@ class Pipe:
 
     def flush(self) -> None:
         """Make what waits durable. Raises Conflict, NotFound, JournalError, and with `strict` UsageError."""
+        if self.waiting:
+            db.close_all(replaced=True)  # nothing more goes into a file that was deleted or moved away
         while self.waiting:
             found, self.waiting = self.waiting[: 2 * ROWS], self.waiting[2 * ROWS :]
             if self._strict and (

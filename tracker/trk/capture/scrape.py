@@ -195,7 +195,9 @@ def _read_part(part: str, told: _Line) -> None:
         if step:
             steps[step[1].lower()] = (int(step[2]), int(step[3]) if step[3] else None)
         elif pair and not _is_junk(pair[1], pair[2]):
-            values[_name(pair[1])] = float(pair[2])
+            number = _number(pair[2])
+            if number is not None:
+                values[_name(pair[1])] = number
         place = found.end()
         while place < len(part) and part[place] == " ":
             place += 1
@@ -240,6 +242,8 @@ def _number(text: object) -> float | None:
 def _step_of(text: object) -> int | None:
     if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 18:
         return int(text)
+    if isinstance(text, float) and text.is_integer():
+        text = int(text)
     return text if isinstance(text, int) and not isinstance(text, bool) and 0 <= text <= MAX_STEP else None
 
 

@@ -211,13 +211,15 @@ def carried_out(prepared: Prepared) -> CommandResult:
     Raises CommandNotFound, CommandNotExecutable, TrkError when it can't be started; then the run is FAILED.
     """
     run, wishes = prepared.run, prepared.wishes
-    keeping = Keeping(run) if wishes.output else None
+    keeping = Keeping(run, resumed=prepared.resumed) if wishes.output else None
     with Signals() as signals:
         ended, heard = _watched(prepared, signals, keeping)
         troubles = [*ended.troubles, *heard.troubles]
+        said: list[str] = []
+        troubles += _attempt("its run could not be opened again", lambda: said.extend(_opened_again(run)))
+        status = next((one for one in said if one != "FINISHED"), status_of(ended.code))
         if keeping is not None:
             troubles += _attempt("its output could not be kept", keeping.keep)
-        status = status_of(ended.code)
         troubles += _attempt("its run could not be ended", lambda: _end(run, status, ended.code))
     records: list[RunRecord] = []
     troubles += _attempt("its run can't be read", lambda: records.append(run.record))
@@ -282,10 +284,17 @@ def _attempt(what: str, act: Any) -> list[str]:
     return []
 
 
+def _opened_again(run: Run) -> list[str]:
+    """A command may have ended its run by itself: its output and exit status are still to come. The status it gave."""
+    if lifecycle.is_open(run.journal, run.id):
+        return []
+    status = str(run.record.status)
+    write.set_status(run.journal, run.id, "RUNNING", write.now_ms(), owners.of_process(resumed=True))
+    return [status]
+
+
 def _end(run: Run, status: str, code: int) -> None:
-    """End the run, unless the command has done so by itself."""
-    if not lifecycle.is_open(run.journal, run.id):
-        return
+    """End the run."""
     run.set_tag(CODE_TAG, code)
     run.finish(status)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import chain, count
 
-from trk.journal import content
+from trk.journal import content, files
 from trk.media.log import Given
 from trk.run import Run
 from trk.running import kept
@@ -18,12 +19,16 @@ FIRST_S, LONGEST_S = 60.0, 3600.0  # until the first version, and at most betwee
 
 
 class Keeping:
-    """Puts what `copy` has into a run. Who adds to the copy holds `lock`."""
+    """Puts what `copy` has into a run. Who adds to the copy holds `lock`.
 
-    def __init__(self, run: Run) -> None:
+    A run that is `resumed` has the outputs of those before: each has a file of its own, output.log, output-2.log …
+    """
+
+    def __init__(self, run: Run, *, resumed: bool = False) -> None:
         self.copy = kept.Kept()
         self.lock = threading.Lock()
         self._run = run
+        self._name = _next_name(run) if resumed else kept.NAME
         self._pause = FIRST_S
         self._due = time.monotonic() + FIRST_S
         self._done = -1
@@ -34,15 +39,25 @@ class Keeping:
         if time.monotonic() < self._due:
             return
         self._pause = min(2 * self._pause, LONGEST_S)
-        self.keep()
+        self.keep(whole_lines=True)
         self._due = time.monotonic() + self._pause
 
-    def keep(self) -> None:
-        """Keep what there is, if it is more than before. Raises TrkError and OSError."""
+    def keep(self, *, whole_lines: bool = False) -> None:
+        """Keep what there is, if it is more than before. Raises TrkError and OSError.
+
+        With `whole_lines`, without one that has not ended: half a secret can't be known for one.
+        """
         with self._one:
             with self.lock:
-                copy = self.copy.so_far()
+                copy = self.copy.so_far(whole_lines=whole_lines)
             if copy.total and copy.total != self._done:
-                entry = Given(None, copy.content()).entry(self._run.journal, kept.NAME)
+                entry = Given(None, copy.content()).entry(self._run.journal, self._name)
                 content.append_files(self._run.journal, self._run.id, "file", [entry])
                 self._done = copy.total
+
+
+def _next_name(run: Run) -> str:
+    stem, dot, ending = kept.NAME.rpartition(".")
+    taken = {found.path for found in files.of_run(run.journal, run.id)}
+    names = (f"{stem}-{number}{dot}{ending}" for number in count(2))
+    return next(name for name in chain([kept.NAME], names) if name not in taken)

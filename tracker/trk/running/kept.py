@@ -85,12 +85,28 @@ class Kept:
         while self._in_tail - len(self._tail[0]) >= self._tail_size + _MARGIN:
             self._in_tail -= len(self._tail.popleft())
 
-    def so_far(self) -> Kept:
-        """What there is at this moment; it does not change any more."""
+    def so_far(self, *, whole_lines: bool = False) -> Kept:
+        """What there is at this moment, up to the end of a line if so asked; it does not change any more."""
         found = Kept(self._head_size, self._tail_size)
         found.total, found._in_tail, found.at_terminal = self.total, self._in_tail, self.at_terminal
         found._head, found._tail = bytearray(self._head), deque(self._tail)
+        if whole_lines:
+            found._end_a_line()
         return found
+
+    def _end_a_line(self) -> None:
+        """Leave out what comes after the last end of a line."""
+        while self._tail:
+            piece = self._tail.pop()
+            end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
+            self._in_tail -= len(piece) - end
+            self.total -= len(piece) - end
+            if end:
+                self._tail.append(piece[:end])
+                return
+        end = max(self._head.rfind(b"\n"), self._head.rfind(b"\r")) + 1
+        self.total -= len(self._head) - end
+        del self._head[end:]
 
     @property
     def is_cut(self) -> bool:
@@ -103,11 +119,17 @@ class Kept:
         if not self.is_cut:
             return _masked(bytes(self._head) + tail, self.at_terminal)
         first = _masked(bytes(self._head), self.at_terminal)[: self._head_size]
-        last = _masked(tail, self.at_terminal)[-self._tail_size :]
+        last = _masked(_without_half_a_key(tail), self.at_terminal)[-self._tail_size :]
         first = first[: first.rfind(b"\n") + 1] or first
         last = last[last.find(b"\n") + 1 :] or last
         left = self.total - len(first) - len(last)
         return b"%b\n[trk: about %d of %d bytes are left out here]\n\n%b" % (first, left, self.total, last)
+
+
+def _without_half_a_key(tail: bytes) -> bytes:
+    """The last part, where it does not begin in the middle of a private key: nothing would tell what its lines are."""
+    begin, end = tail.find(b"-----BEGIN "), tail.find(b"-----END ")
+    return b"***\n" + tail[end:] if end >= 0 and not 0 <= begin < end else tail
 
 
 # What every secret has somewhere: a long word, a name's `=` or `:`, an option, or a word that announces one.
