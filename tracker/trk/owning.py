@@ -29,6 +29,11 @@ def served(run: Run) -> None:
     _served.append((os.getpid(), run))
 
 
+def served_here() -> list[Run]:
+    """The runs that a thread of this process delivers."""
+    return [run for pid, run in _served if pid == os.getpid()]
+
+
 def adopt(run: Run) -> None:
     """Make a run this process's own: the one that worker threads fall back to, ended at exit if nobody did."""
     _watch_exit()
