@@ -260,9 +260,12 @@ def test_a_capture_is_one_at_a_time_and_can_be_on_again(mlflow: Any, run: trk.Ru
     capture = trk.capture_autolog(run)
     with capture, pytest.raises(Conflict, match="a capture of autolog is on"), trk.capture_autolog(run):
         pass
-    with capture, mlflow.start_run():
-        mlflow.log_metric("loss", 1)
-    assert run.record.metrics == {"loss": 1.0}
+    for value in (1, 2):
+        with capture, mlflow.start_run():
+            mlflow.log_metric("loss", value)
+            mlflow.log_text("x", "a.txt")
+    assert run.record.metrics == {"loss": 1.0, "loss_2": 2.0}
+    assert {one.path for one in trk.artifacts(run.id, source="local")} == {"a.txt", "run_2/a.txt"}
 
 
 def test_a_run_of_mlflow_that_is_active_is_left_alone(
@@ -326,6 +329,28 @@ def test_what_comes_after_the_block_is_refused_and_counted(mlflow: Any, run: trk
     assert list(captured.failed) == ["log_metric after the end of the block"]
 
 
+def test_traces_in_the_block_are_told_and_others_go_where_they_went(
+    mlflow: Any, run: trk.Run, empty_store: Callable[..., str], project: Path
+) -> None:
+    @mlflow.trace
+    def traced() -> None:
+        pass
+
+    mlflow.set_tracking_uri(empty_store(project))
+    traced()
+    with trk.capture_autolog(run) as captured:
+        traced()
+        remote_id = mlflow.MlflowClient().create_run("0").info.run_id
+        mlflow.MlflowClient().create_run("0", tags={"mlflow.parentRunId": remote_id})
+        assert [child.status for child in captured.children] == ["RUNNING"]
+    traced()
+    assert captured.skipped["start_trace"] == 1
+    assert [child.status for child in captured.children] == ["FINISHED"]  # nobody could end it any more
+    assert captured.failed == {}
+    mlflow.flush_trace_async_logging()
+    assert len(mlflow.search_traces(return_type="list", locations=["0"])) == 2
+
+
 def test_runs_of_trk_in_the_block_go_where_they_go_elsewhere(
     mlflow: Any, run: trk.Run, empty_store: Callable[..., str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +362,7 @@ def test_runs_of_trk_in_the_block_go_where_they_go_elsewhere(
             mlflow.log_metric("loss", 1)
             with pytest.raises(NoActiveRun):
                 trk.attach(active="mlflow")
+            assert trk.active_run() == outer
         with trk.start("beside") as beside:
             beside.log_metric("loss", 2)
     child = captured.children[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from trk import config, owners, owning, rules
 from trk.capture.autolog.folders import Folder
-from trk.capture.autolog.naming import Scope
-from trk.errors import TrkError
+from trk.capture.autolog.naming import Scope, scope_of
+from trk.errors import NotFound, TrkError
 from trk.ids import new_run_id
 from trk.imports import naming
 from trk.journal import lifecycle, read, write
@@ -58,8 +59,8 @@ class Mirror:
         self.is_over = False
         self._capture = capture
         self._turn = threading.RLock()
-        self._scope = Scope(capture.renamed)
-        self._number = 0
+        self._scope = scope_of(capture.run.id)
+        capture.renamed = self._scope.renamed
         self._into: dict[str, _Into] = {}  # by MLflow's id of the run
         self._models: dict[str, tuple[_Into, Folder]] = {}  # by MLflow's id of the model
 
@@ -88,16 +89,20 @@ class Mirror:
         """Count what could not be logged."""
         self._capture.fail(reason)
 
-    def finish(self) -> None:
-        """Log what has been written since, and take no more."""
+    def finish(self, status: str) -> None:
+        """Log what has been written since, end the child runs that are open still, and take no more."""
         self.is_over = True
         for into in list(self._into.values()):
             self.take("files", {"into": into}, None)
             if apart := into.model_params - into.params:
                 self._capture.skip("params of a model", len(apart))
+            self.take("end", {"into": into}, SimpleNamespace(status=status, end_time=None))
 
     def _to(self, given: Mapping[str, Any]) -> _Into:
-        return self._into[given["run_id"]]
+        into = self._into.get(given["run_id"])
+        if into is None:
+            raise NotFound(f"run {given['run_id']} of MLflow's was not begun here")
+        return into
 
     def _create_run(self, given: dict[str, Any], done: Any) -> None:
         tags = {tag.key: tag.value for tag in given.get("tags") or ()}
@@ -105,8 +110,7 @@ class Mirror:
             above = self._into.get(tags.get(PARENT, ""))
             into = self._child(above, done) if above is not None else None
             if into is None:
-                self._number += 1
-                into = _Into(self._capture.run, self._scope, self._number)
+                into = self._beside()
             self._into[done.info.run_id] = into
             into.folders.append(Folder(into.run, _disk(done.info.artifact_uri), into.inside))
         self._tags(into, tags)
@@ -125,6 +129,10 @@ class Mirror:
         if done.status not in STATUSES:
             return
         self._files({"into": into}, None)
+        self._end({"into": into}, done)
+
+    def _end(self, given: dict[str, Any], done: Any) -> None:
+        into: _Into = given["into"]
         if into.is_child and into.run.status == "RUNNING":
             write.set_status(into.run.journal, into.run.id, done.status, done.end_time or write.now_ms())
 
@@ -209,7 +217,7 @@ class Mirror:
 
     def _create_logged_model(self, given: dict[str, Any], done: Any) -> None:
         with self._turn:
-            into = self._into.get(done.source_run_id or "") or self._into.setdefault("", self._apart())
+            into = self._into.get(done.source_run_id or "") or self._apart()
             count = into.models[done.name] = into.models.get(done.name, 0) + 1
             inside = into.path(done.name if count == 1 else f"{done.name}_{count}")
             folder = Folder(into.run, _disk(done.artifact_location), inside)
@@ -220,8 +228,14 @@ class Mirror:
 
     def _apart(self) -> _Into:
         """Where a model goes that is no run's."""
-        self._number += 1
-        return _Into(self._capture.run, self._scope, self._number)
+        if "" not in self._into:
+            self._into[""] = self._beside()
+        return self._into[""]
+
+    def _beside(self) -> _Into:
+        """The next place in the run itself."""
+        self._scope.number += 1
+        return _Into(self._capture.run, self._scope, self._scope.number)
 
     def _finalize_logged_model(self, given: dict[str, Any], done: Any) -> None:
         _, folder = self._models[done.model_id]
@@ -262,7 +276,7 @@ def _disk(uri: str) -> str:
 
 
 def _child_run(parent: Run, name: str, start_ms: int) -> Run:
-    """A run below another, that goes where that one goes. MLflow says when it ends, and else the process's end."""
+    """A run below another, that goes where that one goes."""
     known: Mapping[str, Any] = read.run_settings(parent.journal, parent.id) or {}
     in_thread = any(served.id == parent.id for served in owning.served_here())
     how = "daemon" if not parent.left_alone else "thread" if in_thread else "end"
@@ -283,5 +297,5 @@ def _child_run(parent: Run, name: str, start_ms: int) -> Run:
     write.create_run(parent.journal, run_id, fields, targets, {}, {})
     child = Run(parent.journal, parent.folder, run_id, key_prefix=known["key_prefix"], owned=True)
     hand_over(child, resolved, goes_on=True)
-    owning.adopt(child)
+    owning.take_along(child)
     return child

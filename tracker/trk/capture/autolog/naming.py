@@ -10,12 +10,22 @@ from trk.imports import naming
 
 
 class Scope:
-    """The names in one run of trk, by kind."""
+    """The names in one run of trk, by kind; and how many runs of MLflow have gone into it."""
 
     def __init__(self, renamed: dict[str, str]) -> None:
+        self.renamed = renamed
+        self.number = 0
         self.metrics = Names(rules.check_metric_name, renamed)
         self.params = Names(naming.check_param, renamed)
         self.tags = Names(rules.check_tag_name, renamed)
+
+
+_scopes: dict[str, Scope] = {}  # of the runs that this process has captured into
+
+
+def scope_of(run_id: str) -> Scope:
+    """The names in that run: what a later block logs is told apart from what an earlier one has logged."""
+    return _scopes.setdefault(run_id, Scope({}))
 
 
 class Names:

@@ -53,8 +53,13 @@ class Place:
             self._folder = tempfile.mkdtemp(prefix="trk-autolog-")
             undo.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._uri = f"{CAPTURED}:///{Path(self._folder).name}"
-            self._make(undo)
-            self._turn(undo)
+            try:
+                self._make(undo)
+                self._turn(undo)
+            except (ImportError, AttributeError) as error:  # MLflow's own parts are turned here, which may change
+                raise SourceUnavailable(
+                    f"this version of mlflow can't be captured: {error}", hint="pip install --upgrade mlflow trk-ml"
+                ) from error
             self._undo = undo.pop_all()
 
     def leave(self, status: str) -> None:
@@ -67,7 +72,7 @@ class Place:
             except Exception as error:  # noqa: BLE001 - whatever MLflow raises there, it is no error of the program
                 self._mirror.fail(f"{type(error).__name__}: {error}")
             finally:
-                self._mirror.finish()
+                self._mirror.finish(status)
             if utils._tracking_uri != self._uri:  # by a way around the function
                 self._mirror.count("set_tracking_uri")
 
@@ -101,13 +106,11 @@ class Place:
 
     def _turn(self, undo: ExitStack) -> None:
         import mlflow
-        from mlflow.tracing.provider import reset
         from mlflow.tracking import fluent
         from mlflow.tracking._model_registry import utils as models
         from mlflow.tracking._tracking_service import utils as runs
 
         undo.enter_context(settings.kept(VARIABLES, without=_ELSEWHERE))
-        undo.callback(reset)  # MLflow's traces go where the address was when they began
         for name in ("_last_active_run_id", "_last_logged_model_id", "_ACTIVE_MODEL_CONTEXT"):
             kept = getattr(fluent, name, None)
             if kept is not None:
@@ -120,7 +123,7 @@ class Place:
         ):
             undo.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, value)
-        reset()
+        _turn_traces(undo)
         for function in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
             self._stop(function, undo)
 
@@ -149,10 +152,43 @@ class Place:
             ours = set(self._mirror.remote_ids())
             for stack in _active_run_stack.get_all_thread_values().values():
                 stack[:] = [run for run in stack if run.info.run_id not in ours]
+            _flush_traces()
             self._store.shut_down_async_logging()
             for remote_id in ours:
                 if (repository := _artifact_repos_cache.pop(remote_id, None)) is not None:
                     repository.flush_async_logging()
+
+
+def _turn_traces(undo: ExitStack) -> None:
+    """Have MLflow's traces begin anew: they go where the address was when the first one began."""
+    from mlflow.environment_variables import MLFLOW_USE_DEFAULT_TRACER_PROVIDER
+    from mlflow.tracing.provider import provider
+    from opentelemetry.trace import NoOpTracerProvider
+
+    # One that other programs share, or that is turned off, stays.
+    if not MLFLOW_USE_DEFAULT_TRACER_PROVIDER.get() or isinstance(provider.get(), NoOpTracerProvider):
+        return
+    _flush_traces()
+    is_made = provider.once._done
+    before = provider._isolated_tracer_provider
+    provider._isolated_tracer_provider = None
+
+    def turn_back() -> None:
+        provider.reset()
+        provider._isolated_tracer_provider = before
+        provider.once._done = is_made
+
+    undo.callback(turn_back)
+    provider.once._done = False
+
+
+def _flush_traces() -> None:
+    """Wait for traces that are on their way."""
+    from mlflow import flush_trace_async_logging
+    from mlflow.tracing.provider import provider
+
+    if provider.once._done:
+        flush_trace_async_logging()
 
 
 def _giving(made: Any) -> Callable[..., Any]:
