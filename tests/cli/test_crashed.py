@@ -156,6 +156,7 @@ def test_a_journal_of_the_version_before_goes_on_without_owners(project: Path) -
     run_id = helpers.trk("start", "-q").stdout.strip()
     change("DROP INDEX files_by_content")
     change("DROP TABLE removed")
+    change("DROP TABLE watched")
     change("ALTER TABLE runs DROP COLUMN owner")
     change("PRAGMA user_version = 2")
     assert schema.VERSION >= 3

@@ -162,6 +162,7 @@ class _Direct:
 def both(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[WarmSource, BackendSource, _Direct]]:
     """A source that is answered for, the same source itself, and the way between them."""
     monkeypatch.setenv("TRK_BACKENDS", "memory")
+    servers.clear()  # of what other tests have left in this process
     for number in range(230):
         run = trk.start(f"run {number}", experiment="e", params={"n": number}, description="✓" if number % 2 else None)
         run.log_metrics({"f1": float("nan") if number == 7 else number, "loss": float("inf")}, step=number)

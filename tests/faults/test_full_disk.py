@@ -15,6 +15,7 @@ from helpers import trk
 from trk import start as start_run
 from trk.errors import JournalError
 from trk.journal import blobs
+from trk.journal.db import Journal
 from trk.media import log
 from trk.run import Run
 
@@ -144,6 +145,27 @@ def test_of_several_files_one_that_does_not_fit_keeps_all_out(run: Run, disk: Pa
     assert_said(trk("log-artifact", "small", "big", "--json"), run)
     assert run.journal.read("SELECT count(*) FROM rows") == [(1,)]
     assert_usable(run)
+
+
+def test_a_journal_that_a_full_disk_has_no_room_for_is_not_there_in_part(mounted: Mount) -> None:
+    disk = mounted("size=2m")
+    made, said = [], []
+    for room in range(0, 280_000, 8192):
+        ballast = fill(disk, leave=room)
+        path = disk / "journal.db"
+        try:
+            journal = Journal.create(str(path))
+            assert journal.read("PRAGMA integrity_check") == [("ok",)]
+            assert journal.read("SELECT count(*) FROM runs") == [(0,)]
+            journal.close()
+            made.append(room)
+        except JournalError as error:
+            said.append(error.message)
+        for left in (ballast, *disk.glob("journal.db*")):
+            left.unlink()
+    assert made
+    assert said
+    assert [text for text in said if not text.startswith("no space left")] == []
 
 
 def test_a_disk_without_room_for_the_row_says_so_and_the_blob_is_whole(run: Run, disk: Path) -> None:

@@ -87,7 +87,7 @@ def test_where_no_metric_was_logged_nothing_more_is_said() -> None:
 # Words of annotations that are no records of trk's.
 _FOREIGN = {
     "Mapping", "Sequence", "Iterator", "None", "Path", "Any", "Literal", "Mode", "Aggregate", "Verdict", "State",
-    "Figure",
+    "Figure", "Self",
 }  # fmt: skip
 
 

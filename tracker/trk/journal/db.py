@@ -200,10 +200,14 @@ def _make(path: str) -> None:
     draft = f"{path}.{os.getpid()}.{get_ident()}"  # threads of one process may both find that there is none
     try:
         connection = connect(draft, LOCK_WAIT_S, 0, None, False)
-        connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        schema.migrate(connection, 0)
-        connection.close()
+        try:
+            connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            schema.migrate(connection, 0)
+            # On a full disk closing would say nothing and leave the tables in the log, which does not go with the file.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
         os.chmod(draft, 0o600)
         _put_in_place(draft, path)
     except (SqliteError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from trk import daemon
 from trk.errors import TrkError
@@ -12,12 +13,16 @@ from trk.run import Run
 
 
 class Beat(threading.Thread):
-    """Notes it until it is stopped. What can't be written is left: the command has nothing to do with it."""
+    """Notes it until it is stopped, and does what is `due` with it.
 
-    def __init__(self, run: Run, every: float = BEAT_S) -> None:
+    What can't be written is left: the command has nothing to do with it.
+    """
+
+    def __init__(self, run: Run, every: float = BEAT_S, due: Callable[[], None] = lambda: None) -> None:
         super().__init__(daemon=True)
         self._run = run
         self._every = every
+        self._due = due
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -25,8 +30,9 @@ class Beat(threading.Thread):
         while not self._stopped.wait(self._every):
             try:
                 lifecycle.beat(self._run.journal, self._run.id, write.now_ms())
+                self._due()
                 daemon.revive(self._run.folder, self._run.id)
-            except TrkError:
+            except (TrkError, OSError):
                 continue
 
     def stop(self) -> None:

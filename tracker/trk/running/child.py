@@ -35,7 +35,6 @@ class Ended:
     code: int
     signal: int | None
     troubles: tuple[str, ...]
-    at_terminal: bool
 
 
 def located(words: Sequence[str], environ: Mapping[str, str]) -> str:
@@ -147,7 +146,12 @@ class Child:
         told = [f"output could not be passed on: {way.trouble}" for way in self._ways if way.trouble]
         told += [f"output could not be kept: {way.copy_trouble}" for way in self._ways if way.copy_trouble]
         died = -code if code < 0 else None
-        return Ended(code if died is None else 128 + died, died, (*self._troubles, *told), bool(self._terminals))
+        return Ended(code if died is None else 128 + died, died, (*self._troubles, *told))
+
+    @property
+    def at_terminal(self) -> bool:
+        """Whether what it prints goes to a terminal."""
+        return bool(self._terminals)
 
     # ---- starting
 

@@ -11,14 +11,14 @@ from trk import config, delivery, owners, settings, tracker
 from trk.capture import machine, packages, scrape
 from trk.daemon import client as daemon
 from trk.errors import TrkError, UsageError
-from trk.journal import content, lifecycle, write
-from trk.media.log import Given
+from trk.journal import lifecycle, write
 from trk.records import RunRecord
 from trk.run import END_S, Run
 from trk.running import kept, restarts
 from trk.running.beat import Beat
 from trk.running.child import Child, Ended, hold_standard_streams, located
 from trk.running.ends import status_of
+from trk.running.keeping import Keeping
 from trk.running.listening import Heard, Listening
 from trk.running.sampling import Sampling
 from trk.running.signals import Signals
@@ -211,12 +211,12 @@ def carried_out(prepared: Prepared) -> CommandResult:
     Raises CommandNotFound, CommandNotExecutable, TrkError when it can't be started; then the run is FAILED.
     """
     run, wishes = prepared.run, prepared.wishes
-    copy = kept.Kept() if wishes.output else None
+    keeping = Keeping(run) if wishes.output else None
     with Signals() as signals:
-        ended, heard = _watched(prepared, signals, copy)
+        ended, heard = _watched(prepared, signals, keeping)
         troubles = [*ended.troubles, *heard.troubles]
-        if copy is not None and copy.total:
-            troubles += _attempt("its output could not be kept", lambda: _keep(run, copy, ended.at_terminal))
+        if keeping is not None:
+            troubles += _attempt("its output could not be kept", keeping.keep)
         status = status_of(ended.code)
         troubles += _attempt("its run could not be ended", lambda: _end(run, status, ended.code))
     records: list[RunRecord] = []
@@ -227,7 +227,7 @@ def carried_out(prepared: Prepared) -> CommandResult:
     )  # fmt: skip
 
 
-def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tuple[Ended, Heard]:
+def _watched(prepared: Prepared, signals: Signals, keeping: Keeping | None) -> tuple[Ended, Heard]:
     """The command from its start to its end, with what listens beside it."""
     run, wishes = prepared.run, prepared.wishes
     listening = None
@@ -235,10 +235,10 @@ def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tu
     try:
         if wishes.scrape or wishes.patterns or wishes.system_metrics is not None:
             listening = Listening()
-        takers: list[kept.Taker] = [copy.take] if copy is not None else []
+        takers: list[kept.Taker] = [keeping.copy.take] if keeping is not None else []
         if listening is not None and (wishes.scrape or wishes.patterns):
             takers.append(listening.take)
-        lock = threading.Lock()
+        lock = keeping.lock if keeping is not None else threading.Lock()
 
         def sink() -> Any:
             lines.append(kept.Lines(takers, lock))
@@ -247,6 +247,8 @@ def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tu
         environ = {**settings.environment(), "TRK_RUN": run.id, "TRK_DIR": run.folder}
         child = Child(prepared.words, prepared.path, environ, sink)
         child.start()
+        if keeping is not None:
+            keeping.copy.at_terminal = child.at_terminal
         signals.hold()
     except BaseException as error:  # also Ctrl-C: the run is not left open
         if listening is not None:
@@ -255,7 +257,7 @@ def _watched(prepared: Prepared, signals: Signals, copy: kept.Kept | None) -> tu
         raise
     if listening is not None:
         listening.start(_told(run, wishes, child.pid))
-    beat = Beat(run)
+    beat = Beat(run, due=keeping.now_and_then) if keeping is not None else Beat(run)
     beat.start()
     ended = child.wait(signals)
     beat.stop()
@@ -278,11 +280,6 @@ def _attempt(what: str, act: Any) -> list[str]:
     except (TrkError, OSError) as error:
         return [f"{what}: {error}"]
     return []
-
-
-def _keep(run: Run, copy: kept.Kept, at_terminal: bool) -> None:
-    entry = Given(None, copy.content(at_terminal=at_terminal)).entry(run.journal, kept.NAME)
-    content.append_files(run.journal, run.id, "file", [entry])
 
 
 def _end(run: Run, status: str, code: int) -> None:

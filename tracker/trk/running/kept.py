@@ -1,7 +1,6 @@
 """A command's output as the run keeps it: lines of both streams as they came, what looks like a secret masked.
 
-Of very much output the first and the last part are kept, in memory until the command has ended: what is not masked yet
-is in no file.
+Of very much output the first and the last part are kept, in memory: what is not masked yet is in no file.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Lines:
 
 
 class Kept:
-    """What is kept of the output."""
+    """What is kept of the output. `at_terminal` says that its lines end as on a terminal."""
 
     def __init__(self, head: int = HEAD, tail: int = TAIL) -> None:
         self._head_size, self._tail_size = head, tail
@@ -70,6 +69,7 @@ class Kept:
         self._tail: deque[bytes] = deque()
         self._in_tail = 0
         self.total = 0
+        self.at_terminal = False
 
     def take(self, piece: bytes) -> None:
         """Some whole lines."""
@@ -85,18 +85,25 @@ class Kept:
         while self._in_tail - len(self._tail[0]) >= self._tail_size + _MARGIN:
             self._in_tail -= len(self._tail.popleft())
 
+    def so_far(self) -> Kept:
+        """What there is at this moment; it does not change any more."""
+        found = Kept(self._head_size, self._tail_size)
+        found.total, found._in_tail, found.at_terminal = self.total, self._in_tail, self.at_terminal
+        found._head, found._tail = bytearray(self._head), deque(self._tail)
+        return found
+
     @property
     def is_cut(self) -> bool:
         """Whether a part of it is not kept."""
         return self.total > len(self._head) + self._in_tail
 
-    def content(self, *, at_terminal: bool = False) -> bytes:
-        """It, masked, and without a terminal's codes; `at_terminal` says that its lines end as on one."""
+    def content(self) -> bytes:
+        """It, masked, and without a terminal's codes."""
         tail = b"".join(self._tail)
         if not self.is_cut:
-            return _masked(bytes(self._head) + tail, at_terminal)
-        first = _masked(bytes(self._head), at_terminal)[: self._head_size]
-        last = _masked(tail, at_terminal)[-self._tail_size :]
+            return _masked(bytes(self._head) + tail, self.at_terminal)
+        first = _masked(bytes(self._head), self.at_terminal)[: self._head_size]
+        last = _masked(tail, self.at_terminal)[-self._tail_size :]
         first = first[: first.rfind(b"\n") + 1] or first
         last = last[last.find(b"\n") + 1 :] or last
         left = self.total - len(first) - len(last)
