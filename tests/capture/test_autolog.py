@@ -79,7 +79,7 @@ def _data() -> tuple[Any, Any]:
 
 def _fit(address: str) -> Fitted:
     import mlflow
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.model_selection import GridSearchCV
 
     given, classes = _data()
@@ -90,7 +90,7 @@ def _fit(address: str) -> Fitted:
             mlflow.sklearn.autolog(registered_model_name="classifier", silent=True)
             model = LogisticRegression(C=0.5).fit(given, classes)
             mlflow.sklearn.autolog(log_models=False, silent=True)
-            GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2).fit(given, classes)
+            GridSearchCV(Ridge(), {"alpha": [1, 2]}, cv=2).fit(given, classes)
     finally:
         mlflow.sklearn.autolog(disable=True)
     trk.sync()  # the child runs, which no daemon delivers here
@@ -135,7 +135,7 @@ def test_what_a_second_model_logs_is_told_apart(fitted: Fitted) -> None:
 
 
 def test_the_candidates_of_a_search_are_child_runs(fitted: Fitted) -> None:
-    assert sorted(child.params["C"] for child in fitted.children) == ["1", "2"]
+    assert sorted(child.params["alpha"] for child in fitted.children) == ["1", "2"]
     for child in fitted.children:
         assert (child.parent_id, child.status, child.experiment) == (fitted.run.run_id, "FINISHED", "digits")
         assert "mean_test_score" in child.metrics
@@ -351,13 +351,14 @@ def test_traces_in_the_block_are_told_and_others_go_where_they_went(
     assert len(mlflow.search_traces(return_type="list", locations=["0"])) == 2
 
 
+@pytest.mark.parametrize("delivery", ["end", "thread"])
 def test_runs_of_trk_in_the_block_go_where_they_go_elsewhere(
-    mlflow: Any, run: trk.Run, empty_store: Callable[..., str], project: Path, monkeypatch: pytest.MonkeyPatch
+    delivery: str, mlflow: Any, empty_store: Callable[..., str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = empty_store(project)
     mlflow.set_tracking_uri(address)
     monkeypatch.setenv("TRK_BACKENDS", "mlflow")
-    with trk.start("outer") as outer, trk.capture_autolog() as captured:
+    with trk.start("outer", delivery=delivery) as outer, trk.capture_autolog() as captured:
         with mlflow.start_run(), mlflow.start_run(run_name="inner", nested=True):
             mlflow.log_metric("loss", 1)
             with pytest.raises(NoActiveRun):
@@ -384,6 +385,21 @@ def test_without_mlflow_or_without_a_run_it_is_an_error(
     monkeypatch.setattr(place, "find_spec", lambda name: None)
     with trk.start("one") as run, pytest.raises(SourceUnavailable, match="mlflow"), trk.capture_autolog(run):
         pass
+
+
+def test_what_mlflow_refuses_to_make_is_one_error_and_nothing_is_left(
+    mlflow: Any, run: trk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_empty", [b"no database at all" * 100])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before, there = state(), set(tmp_path.iterdir())
+    with pytest.raises(SourceUnavailable, match="can't be captured"), trk.capture_autolog(run):
+        pass
+    assert (state(), set(tmp_path.iterdir())) == (before, there)
+    monkeypatch.setattr(place, "_empty", [])
+    with trk.capture_autolog(run):
+        mlflow.log_metric("loss", 1)
+    assert run.record.metrics == {"loss": 1.0}
 
 
 def test_no_two_names_of_several_runs_become_one() -> None:

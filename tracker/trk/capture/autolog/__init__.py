@@ -35,7 +35,7 @@ def capture_autolog(run: Run | None = None) -> CapturedAutolog:
     the registry's, the experiment, the active runs and MLflow's variables back as they were, also after an error.
 
     Raises NoActiveRun; entering it raises Conflict when a run of MLflow is active or a capture is on in this process,
-    and SourceUnavailable when mlflow is not installed.
+    and SourceUnavailable when mlflow is not installed or can't be captured.
     """
     return CapturedAutolog(run if run is not None else need_run())
 

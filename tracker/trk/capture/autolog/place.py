@@ -15,7 +15,7 @@ from typing import Any
 
 from trk import settings
 from trk.addresses import CAPTURED
-from trk.backends._mlflow_store import quiet
+from trk.backends._mlflow_store import _building, quiet
 from trk.capture.autolog import store
 from trk.capture.autolog.mirror import Mirror
 from trk.errors import Conflict, SourceUnavailable
@@ -56,9 +56,10 @@ class Place:
             try:
                 self._make(undo)
                 self._turn(undo)
-            except (ImportError, AttributeError) as error:  # MLflow's own parts are turned here, which may change
+            except Exception as error:  # a full disk, or parts of MLflow's own that are others in its version
+                reason = (str(error).splitlines() or [""])[0]
                 raise SourceUnavailable(
-                    f"this version of mlflow can't be captured: {error}", hint="pip install --upgrade mlflow trk-ml"
+                    f"mlflow {_version()} can't be captured: {type(error).__name__}: {reason}"
                 ) from error
             self._undo = undo.pop_all()
 
@@ -78,7 +79,8 @@ class Place:
 
     def _make(self, undo: ExitStack) -> None:
         """The stores, under a scheme of their own: who hands the address on to another process is refused there."""
-        with quiet(), warnings.catch_warnings():
+        # Alembic, which makes MLflow's tables, has one database in hand for the whole process.
+        with _building, quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as below, and so do its migrations
             from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Models
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as Runs
@@ -196,6 +198,10 @@ def _giving(made: Any) -> Callable[..., Any]:
         return made
 
     return give
+
+
+def _version() -> str:
+    return str(getattr(sys.modules.get("mlflow"), "__version__", ""))
 
 
 def _check_no_run() -> None:
