@@ -32,6 +32,7 @@ FLOORS = {
     "trk.session": 1,
     "trk.backends": 1,
     "trk.capture": 1,
+    "trk.capture.autolog": 4,
     "trk.capture.hyperparameters": 4,  # these log into the active run
     "trk.capture.writers": 4,
     "trk.config": 2,

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from trk.bundles.writing import (
         export_bundle as export_bundle,
     )
+    from trk.capture.autolog import CapturedAutolog as CapturedAutolog
+    from trk.capture.autolog import capture_autolog as capture_autolog
     from trk.capture.hyperparameters import CapturedParams as CapturedParams
     from trk.capture.hyperparameters import capture_hyperparams as capture_hyperparams
     from trk.capture.writers import CapturedWriters as CapturedWriters
@@ -205,6 +207,7 @@ _HOMES = {
     "trk.attaching": ("attach", "detach", "resume"),
     "trk.bundles.taking": ("ImportedBundle", "ImportedRun", "LeftOut", "import_bundle"),
     "trk.bundles.writing": ("ExportedBundle", "ExportedRun", "Missing", "export_bundle"),
+    "trk.capture.autolog": ("CapturedAutolog", "capture_autolog"),
     "trk.capture.hyperparameters": ("CapturedParams", "capture_hyperparams"),
     "trk.capture.writers": ("CapturedWriters", "capture_tensorboard"),
     "trk.checkup": ("Check", "doctor"),

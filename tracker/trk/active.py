@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from trk import attaching, config, rules, session
+from trk import addresses, attaching, config, rules, session
 from trk.backends import active as hosts
 from trk.delivery.lane import Lane
 from trk.errors import NoActiveRun, UsageError
@@ -28,8 +28,10 @@ PLACES = ("mlflow", "wandb")
 
 
 def mlflow_run_id() -> str | None:
-    """The id of the run that this thread is in by MLflow's own means; None when there is none."""
+    """The id of the run that this thread is in by MLflow's own means; None when there is none, or it is captured."""
     mlflow = sys.modules.get("mlflow")  # who has not imported it is in no run of it
+    if _is_captured(mlflow):
+        return None
     run = mlflow.active_run() if mlflow is not None else None
     return None if run is None else str(run.info.run_id)
 
@@ -37,7 +39,14 @@ def mlflow_run_id() -> str | None:
 def mlflow_uri() -> str | None:
     """The tracking URI that the program has told MLflow; None when it told none."""
     mlflow = sys.modules.get("mlflow")
-    return str(mlflow.get_tracking_uri()) if mlflow is not None and mlflow.is_tracking_uri_set() else None
+    if mlflow is None or not mlflow.is_tracking_uri_set() or _is_captured(mlflow):
+        return None
+    return str(mlflow.get_tracking_uri())
+
+
+def _is_captured(mlflow: Any) -> bool:
+    """Whether MLflow logs, for a while, where `trk.capture_autolog` takes it from."""
+    return mlflow is not None and str(mlflow.get_tracking_uri()).startswith(f"{addresses.CAPTURED}:")
 
 
 def wandb_run() -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+CAPTURED = "trk-autolog"  # the scheme of where MLflow logs while `trk.capture_autolog` is on: no place to deliver to
+
 # A password may hold / and @; what looks like a port and a path is none, unless it is followed by no @ at all.
 _USERINFO = re.compile(r"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@:]*:(?!\d{1,5}[/?#])\S*@|[^\s/?#]*@)")
 _QUERY = re.compile(

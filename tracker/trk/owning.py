@@ -16,6 +16,7 @@ from trk.run import Run
 # process's run, which its worker threads and worker processes fall back to.
 _mine: list[tuple[int, Run]] = []
 _served: list[tuple[int, Run]] = []  # likewise, those that a thread of the process delivers
+_below: list[tuple[int, Run]] = []  # likewise, those that somebody else's code has begun below them
 
 
 def newest() -> Iterator[Run]:
@@ -29,10 +30,21 @@ def served(run: Run) -> None:
     _served.append((os.getpid(), run))
 
 
+def served_here() -> list[Run]:
+    """The runs that a thread of this process delivers."""
+    return [run for pid, run in _served if pid == os.getpid()]
+
+
 def adopt(run: Run) -> None:
     """Make a run this process's own: the one that worker threads fall back to, ended at exit if nobody did."""
     _watch_exit()
     _mine.append((os.getpid(), run))
+
+
+def take_along(run: Run) -> None:
+    """Have the end of the process wait for a run's delivery. Nobody falls back to it."""
+    _watch_exit()
+    _below.append((os.getpid(), run))
 
 
 def _watch_exit() -> None:
@@ -70,7 +82,7 @@ def _end_at_exit(pid: int) -> None:
                 run.finish(_died or "FINISHED")
         except TrkError as error:
             warnings.warn(f"run {run.id} could not be ended: {error}", stacklevel=1)
-    own = {run.id: run for owner, run in (*_served, *_mine) if owner == pid}
+    own = {run.id: run for owner, run in (*_served, *_mine, *_below) if owner == pid}
     if own:
         from trk import leaving
 

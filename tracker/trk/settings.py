@@ -116,3 +116,24 @@ class hidden:  # noqa: N801 - used as a statement: `with settings.hidden(...)`
             if name in _hidden:
                 os.environ[name] = _hidden[name]
                 del _hidden[name]
+
+
+class kept:  # noqa: N801 - used as a statement: `with settings.kept(...)`
+    """After a `with` these variables are as they were before, whatever was done to them; some are not there in it."""
+
+    def __init__(self, names: tuple[str, ...], *, without: tuple[str, ...] = ()) -> None:
+        self._names = names
+        self._without = without
+        self._before: dict[str, str | None] = {}
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in self._names}
+        for name in self._without:
+            os.environ.pop(name, None)
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
