@@ -38,8 +38,7 @@ def test_the_command_has_a_terminal_of_the_same_size_and_keys_reach_it(bash: Ter
         "import os, signal, sys\n"
         "print([os.isatty(fd) for fd in (0, 1, 2)], tuple(os.get_terminal_size()))\n"
         "signal.signal(signal.SIGWINCH, lambda *_: print('now', tuple(os.get_terminal_size()), flush=True))\n"
-        "print('hello', input('name? '))\n"
-        "try: signal.pause(); input()\n"
+        "try: print('hello', input('name? ')); signal.pause(); input()\n"
         "except KeyboardInterrupt: print('interrupted', flush=True)\n"
         "sys.exit(6)\n"
     )
