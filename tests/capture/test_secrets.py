@@ -170,6 +170,12 @@ def test_what_a_login_prints_is_masked(form: str) -> None:
     assert mask(form.format(WANDB_KEY) + "\nnext") == form.format(MASK) + "\nnext"
 
 
+def test_a_user_with_a_password_is_masked_in_text_and_one_with_a_group_stays() -> None:
+    assert mask(f"+ curl -u me:{PLAIN} -sf x") == "+ curl -u me:*** -sf x"
+    assert mask(f"curl --user=me:{PLAIN}") == "curl --user=me:***"
+    assert mask("docker run -u 1000:1000 x --user=0:0") == "docker run -u 1000:1000 x --user=0:0"
+
+
 def test_addresses_that_are_keys_by_themselves_keep_what_they_are_of() -> None:
     secret = made(43)
     assert mask(f"https://x.blob.core.windows.net/c?sv=2022&sig={secret}%3D&se=1") == (

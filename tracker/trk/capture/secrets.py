@@ -51,6 +51,8 @@ _SHAPES = (
     r"(?P<keep_hook>https://(?:discord(?:app)?\.com/api/webhooks/\d+|[\w-]{1,63}\.webhook\.office\.com/webhookb2)/)"
     r"[\w/@-]+",
     r"(?P<keep_login>\blogin\s+)[0-9a-f]{40}\b",  # wandb login
+    # curl's -u me:password; docker's -u 1000:1000 is none.
+    r"(?P<keep_user>(?<![\w-])(?:-u|--user)[ =][\w.@+-]{1,100}:)(?!\d{1,10}(?![^\s\"']))[^\s\"']+",
     r"(?P<keep_netrc>\blogin\s+\S{1,200}\s+password\s+)\S+",  # as in .netrc
     r"\blin_api_[A-Za-z0-9]{32,}",  # Linear
     r"\bntn_[A-Za-z0-9]{40,}",  # Notion
@@ -67,7 +69,7 @@ _SHAPES = (
     r"(?P<keep_url>\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
     r"(?:[^\s/@:\"'<>]*:(?!\d{1,5}[/?#])[^\s\"'<>]{1,300}@|[^\s/?#\"'<>]*@)",
 )
-_KEEPS = ("keep_slack", "keep_hook", "keep_sas", "keep_login", "keep_netrc", "keep_scheme", "keep_url")
+_KEEPS = ("keep_slack", "keep_hook", "keep_sas", "keep_login", "keep_user", "keep_netrc", "keep_scheme", "keep_url")
 _SHAPE = re.compile("|".join(_SHAPES))
 
 
