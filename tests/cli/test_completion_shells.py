@@ -89,6 +89,8 @@ class Place:
             "ZDOTDIR": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{os.defpath}", "PYTHON": sys.executable,
             "TRK_BACKENDS": "none", "LC_ALL": "C.UTF-8", "TERM": "xterm",
         }  # fmt: skip
+        # Where this is, fish reads no manual pages in the background, which takes it ten seconds.
+        (home / "data" / "fish" / "generated_completions").mkdir(parents=True)
         scripts = {f"script.{shell}": completion.script(completed or app.application(), shell) for shell in SHELLS}
         for name, text in {**SET_UP, **scripts, "bin/trk": RECORDER}.items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)

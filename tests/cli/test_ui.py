@@ -165,6 +165,7 @@ def test_killing_trk_ends_the_server_too(delivered: str) -> None:
 
 
 @real
+@pytest.mark.long
 def test_trk_ends_with_the_server(delivered: str) -> None:
     with ui() as shown:
         (server,) = family(shown.process.pid) - family_of_children_only(shown)

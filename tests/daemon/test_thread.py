@@ -383,7 +383,10 @@ def test_whoever_leaves_without_an_end_has_delivered_all_the_same(place: Place, 
     assert once(place) == [1, 2]
 
 
-@pytest.mark.parametrize("way", ["os._exit(0)", "os.kill(os.getpid(), 15)", "os.kill(os.getpid(), 9)"])
+@pytest.mark.parametrize(
+    "way",
+    helpers.some(["os._exit(0)", "os.kill(os.getpid(), 15)", "os.kill(os.getpid(), 9)"], "os.kill(os.getpid(), 9)"),
+)
 def test_whoever_is_killed_has_lost_nothing(place: Place, way: str) -> None:
     code = (
         "run = trk.start(delivery='thread')\n"
@@ -399,7 +402,7 @@ def test_whoever_is_killed_has_lost_nothing(place: Place, way: str) -> None:
 
 @needs_mlflow
 @pytest.mark.parametrize("delivery", helpers.some(["thread", "end", "daemon"], "thread"))
-@pytest.mark.parametrize("how", ["", "run.end(timeout=1)\n", "with run: run.log_metric('loss', 2)\n"])
+@pytest.mark.parametrize("how", helpers.some(["", "run.end(timeout=1)\n", "with run: run.log_metric('loss', 2)\n"], ""))
 def test_a_server_that_never_answers_holds_nobody_longer_than_the_time_allowed(
     place: Place, delivery: str, how: str
 ) -> None:

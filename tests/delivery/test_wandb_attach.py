@@ -208,6 +208,7 @@ def test_one_run_is_attached_to_at_mlflow_and_wandb(
         assert client.get_run(theirs).info.status == "RUNNING"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("sdk")
 def test_two_that_attach_with_a_journal_each_lose_nothing_of_each_other(
     project: Path, wandb_server: WandbServer

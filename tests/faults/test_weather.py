@@ -110,6 +110,7 @@ def started(place: Place, run: str) -> list[subprocess.Popen[str]]:
     ]
 
 
+@pytest.mark.long
 def test_whatever_the_weather_each_thing_arrives_once(
     place: Place, proxy: Proxy, server: MlflowServer, tmp_path: Path, course: Course
 ) -> None:

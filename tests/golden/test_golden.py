@@ -132,7 +132,10 @@ def running() -> dict[str, Future[dict[str, str]]]:
 
 
 # Scripts of dozens of commands, each of which is tried in tests/cli besides.
-LONG = ("bundles", "compare", "delete-restore", "end-exit-code", "exit-codes", "formats", "run-names")
+LONG = (
+    "bundles", "compare", "delete-restore", "end-exit-code", "exit-codes", "formats", "import", "pictures",
+    "resume-attach-detach", "run-names", "trk-run-env",
+)  # fmt: skip
 
 
 def needs(case: str) -> list[pytest.MarkDecorator]:

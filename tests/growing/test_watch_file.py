@@ -293,7 +293,7 @@ trk.watch_file("m.jsonl", run=run, warn=print)
 def test_a_watcher_that_is_killed_at_any_time_loses_and_doubles_nothing(run: trk.Run, course: Course) -> None:
     count, kept = 0, 0
     path = Path("m.jsonl")
-    for _ in range(course.many(4, 300)):
+    for _ in range(course.many(2, 300)):
         watcher = started(WATCH, run.id)
         assert watcher.stdout is not None
         watcher.stdout.readline()

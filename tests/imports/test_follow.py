@@ -171,7 +171,7 @@ def test_a_follower_that_is_killed_at_any_time_loses_and_doubles_nothing(project
     logs = project / "logs"
     writer = EventFileWriter(str(logs))
     count = 0
-    for _ in range(course.many(3, 200)):
+    for _ in range(course.many(2, 200)):
         follower = started(FOLLOW, str(logs))
         assert follower.stdout is not None
         follower.stdout.readline()
