@@ -104,7 +104,13 @@ def test_it_ends_with_how_to_look_at_the_runs(uri: str, addresses: dict[str, str
 
 def environ(folder: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRK_", "MLFLOW_", "WANDB_"))}
-    return {**kept, "HOME": str(folder.parent), "XDG_CONFIG_HOME": str(folder.parent / "config"), **more}
+    return {
+        **kept,
+        "TRK_DAEMON": "off",
+        "HOME": str(folder.parent),
+        "XDG_CONFIG_HOME": str(folder.parent / "config"),
+        **more,
+    }
 
 
 def trk(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
