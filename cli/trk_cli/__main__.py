@@ -74,10 +74,16 @@ def _dispatch(words: list[str]) -> int:
             if call is not None:
                 hot.acknowledged(words[0], *call)
                 return 0
-        words = tokens.rewritten(words)
     from trk.garbage import collect_rarely
 
     collect_rarely()
+    if words and words[0] in tokens.VERBS:
+        from trk_cli import verbs
+
+        plain = verbs.plain_call(words)
+        if plain is not None:
+            return verbs.carried_out(plain)
+        words = tokens.rewritten(words)
     from trk_cli import app
 
     return app.run(words)

@@ -68,14 +68,23 @@ def tsv(listing: Listing) -> str:
 
 
 def _separated(listing: Listing, cell: Callable[[Cell], str], *, header: bool) -> str:
-    rows: list[Sequence[Cell]] = [[column.title for column in listing.heads]] if header else []
-    return "".join(_line([cell(item) for item in row]) for row in [*rows, *listing.rows])
+    columns = [_texts(cells, cell) for cells in zip(*listing.rows, strict=True)]
+    heads = [[escape(cell(column.title)) for column in listing.heads]] if header else []
+    return "".join("\t".join(row) + "\n" for row in [*heads, *zip(*columns, strict=True)])
 
 
-def _line(texts: Sequence[str]) -> str:
-    if "".join(texts).isprintable():  # nearly all are: looked at together, which long lists feel
-        return "\t".join(texts) + "\n"
-    return "\t".join(escape(text) for text in texts) + "\n"
+def _texts(cells: Sequence[Cell], told: Callable[[Cell], str]) -> Sequence[str]:
+    """A column as text. What most columns are is told without a look at each cell, which long lists feel."""
+    kinds = {*map(type, cells)}
+    if kinds <= {float, type(None)} and _are_finite(cells):
+        return ["" if cell is None else repr(cell) for cell in cells]
+    texts = [*map(str, cells)] if told is exact and kinds == {str} else [told(cell) for cell in cells]
+    return texts if "".join(texts).isprintable() else [escape(text) for text in texts]
+
+
+def _are_finite(cells: Sequence[Cell]) -> bool:
+    total = sum(cell for cell in cells if isinstance(cell, float))
+    return total - total == 0
 
 
 def csv(listing: Listing) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from trk.errors import UsageError
 from trk_cli import __main__ as command
-from trk_cli import app, hot, tokens
+from trk_cli import app, hot, tokens, verbs
 
 CLICK: Any = typer.main.get_command(app.application())
 LOG_VERBS = sorted(hot.POSITIONALS)
@@ -86,6 +89,16 @@ unknown = st.sampled_from(
 )
 
 
+def arguments(verb: str) -> list[Any]:
+    return [param for param in CLICK.commands[verb].params if param.param_type_name == "argument"]
+
+
+def counted(verb: str) -> tuple[int, int | None]:
+    """How many positionals Typer takes: at least, at most."""
+    least = sum(argument.required for argument in arguments(verb))
+    return least, None if any(argument.nargs == -1 for argument in arguments(verb)) else len(arguments(verb))
+
+
 @st.composite
 def option_words(draw: st.DrawFn, verb: str) -> list[str]:
     """An option that the verb knows, in any spelling, with or without what it needs."""
@@ -100,12 +113,12 @@ def option_words(draw: st.DrawFn, verb: str) -> list[str]:
 
 
 @st.composite
-def command_lines(draw: st.DrawFn) -> list[str]:
-    verb = draw(st.sampled_from(LOG_VERBS))
-    least, most = hot.POSITIONALS[verb]
+def command_lines(draw: st.DrawFn, verbs: Sequence[str] = LOG_VERBS) -> list[str]:
+    verb = draw(st.sampled_from(verbs))
+    least, most = counted(verb)
     count = draw(st.sampled_from([least, least, least, most or 3, 0, 1, 4]))
     parts = [[draw(free)] for _ in range(count)]
-    parts += [draw(option_words(verb)) for _ in range(draw(st.integers(0, 3)))]
+    parts += [draw(option_words(verb)) for _ in range(draw(st.integers(0, 3)) if tokens.table(verb) else 0)]
     if draw(st.integers(0, 5)) == 0:
         parts.append([draw(unknown)])
     if draw(st.integers(0, 4)) == 0:
@@ -155,6 +168,39 @@ def test_fast_path_and_typer_read_the_same(argv: list[str]) -> None:
     assert not options
 
 
+OTHER_VERBS = sorted(set(tokens.VERBS) - set(LOG_VERBS))
+
+
+@given(command_lines(OTHER_VERBS))
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@example(["best", "--metric", "f1", "--metric", "loss", "-n5", "--json", "--json"])
+@example(["artifacts", "get", "a", "-o", "-", "--output", "b"])
+@example(["import", "csv", "a.csv", "b.csv", "--param", "x=1", "--param", "y=2"])
+@example(["summary", "--from", "checks.txt", "--check", "f1 > 0.5"])
+@example(["artifacts"])
+@example(["search"])
+@example(["search", "a", "b"])
+@example(["run", "name", "--", "sh", "-c", "--json"])
+@example(["start", "\udcff", "--tag", "a=\udcff"])
+def test_a_verb_is_called_as_typer_would(argv: list[str]) -> None:
+    try:
+        call = verbs.plain_call(argv)
+    except UsageError:
+        with pytest.raises(UsageError):
+            tokens.rewritten(argv)
+        return
+    slow = parsed_by_typer(argv)
+    assert (call is None) == (slow is None)
+    if call is None or slow is None:
+        return
+    assert isinstance(call, partial)
+    assert call.func is verbs.command(argv[0])
+    defaults = {name: one.default for name, one in inspect.signature(call.func).parameters.items()}
+    assert {**defaults, **call.keywords} == {
+        name: list(value) or None if isinstance(value, tuple) else value for name, value in slow.items()
+    }
+
+
 @given(command_lines())
 def test_rewriting_loses_nothing_and_is_done_once(argv: list[str]) -> None:
     try:
@@ -184,10 +230,6 @@ def test_no_line_breaks_the_tokenizer(verb: str, words: list[str]) -> None:
 # The table and the Typer app say the same.
 
 
-def arguments(verb: str) -> list[Any]:
-    return [param for param in CLICK.commands[verb].params if param.param_type_name == "argument"]
-
-
 def test_the_table_and_typer_know_the_same_verbs() -> None:
     assert set(tokens.VERBS) == set(CLICK.commands)
     one_by_one = {"log"}  # which acknowledges its lines
@@ -207,9 +249,7 @@ def test_the_table_and_typer_know_the_same_options(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", LOG_VERBS)
 def test_the_fast_path_counts_positionals_as_typer_does(verb: str) -> None:
-    least = sum(argument.required for argument in arguments(verb))
-    most = None if any(argument.nargs == -1 for argument in arguments(verb)) else len(arguments(verb))
-    assert hot.POSITIONALS[verb] == (least, most)
+    assert hot.POSITIONALS[verb] == counted(verb)
 
 
 @pytest.mark.parametrize("verb", LOG_VERBS)

@@ -8,25 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from trk.errors import UsageError
 from trk.query import artifacts as library
 from trk.records import ArtifactRecord
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, OutputOptions, Text
 
 What = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="RUN|WHAT",
         help="ls: the run. get: a path, a folder, a name, NAME:latest, NAME:v3, or . for all of it.",
     ),
 ]
 To = Annotated[
     str,
-    typer.Option(
+    Option(
         "-o", "--output", metavar="PATH",
         help="get: the folder, the name of a single file (a table also as .csv, .tsv, .jsonl), or - .",
     ),
@@ -34,29 +33,27 @@ To = Annotated[
 
 
 def artifacts(
-    action: Annotated[str, typer.Argument(metavar="ls|get", help="ls [RUN], or get WHAT.")],
+    action: Annotated[str, Argument(metavar="ls|get", help="ls [RUN], or get WHAT.")],
     what: What = None,
     run: options.Run = None,
-    path: Annotated[str | None, typer.Option("--path", metavar="PATH", help="ls: this folder or file only.")] = None,
+    path: Annotated[str | None, Option("--path", metavar="PATH", help="ls: this folder or file only.")] = None,
     type: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--type", metavar="TYPE", help="ls: artifacts of this type only.")
+        str | None, Option("--type", metavar="TYPE", help="ls: artifacts of this type only.")
     ] = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="ls: also what was at a path before (in the journal).")
-    ] = False,
+    history: Annotated[bool, Option("--history", help="ls: also what was at a path before (in the journal).")] = False,
     row: Annotated[
-        str | None, typer.Option("--row", metavar="N", help="get: what row N of the run put there: n in ls --history.")
+        str | None, Option("--row", metavar="N", help="get: what row N of the run put there: n in ls --history.")
     ] = None,
     to: To = ".",
-    force: Annotated[bool, typer.Option("--force", help="get: replace files that are there.")] = False,
+    force: Annotated[bool, Option("--force", help="get: replace files that are there.")] = False,
     source: options.Source = None,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait; ls 30, get 3600.")
+        str | None, Option("--timeout", metavar="SECONDS", help="How long to wait; ls 30, get 3600.")
     ] = None,
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="ls: print paths only. get: no talk.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="ls: print paths only. get: no talk.")] = False,
 ) -> None:
     """List the files and tables of a run, or fetch some of them, with their checksums verified.
 

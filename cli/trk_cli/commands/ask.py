@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
-
 from trk import rules
 from trk.errors import TrkError, UsageError
 from trk.media.table_cells import count
@@ -18,6 +16,7 @@ from trk.records import ArtifactRecord, BestRun, Ranking, RunRecord
 from trk_cli import output, progress
 from trk_cli.commands import options
 from trk_cli.commands.listing import cell
+from trk_cli.declared import Argument, Option
 from trk_cli.render import sparkline
 from trk_cli.results import Column, Listing, Single
 
@@ -25,18 +24,18 @@ _SHOWN = ("run_id", "name", "experiment", "status", "source", "started", "durati
 
 
 def best(
-    metric: Annotated[str | None, typer.Option("--metric", metavar="KEY", help="The metric to rank by.")] = None,
+    metric: Annotated[str | None, Option("--metric", metavar="KEY", help="The metric to rank by.")] = None,
     mode: Annotated[
-        str | None, typer.Option("--mode", metavar="max|min", help="Which is better; else as defined, or by name.")
+        str | None, Option("--mode", metavar="max|min", help="Which is better; else as defined, or by name.")
     ] = None,
     agg: Annotated[
-        str, typer.Option("--agg", metavar="HOW", help="best (over the whole history), last, min or max.")
+        str, Option("--agg", metavar="HOW", help="best (over the whole history), last, min or max.")
     ] = "best",
-    n: Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many runs, best first.")] = None,
+    n: Annotated[str | None, Option("-n", "--n", metavar="N", help="How many runs, best first.")] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Read every history, whatever trk left on the runs or remembers.")
+        bool, Option("--fresh", help="Read every history, whatever trk left on the runs or remembers.")
     ] = False,
     source: options.Source = None,
     timeout: options.Timeout = "30",
@@ -94,7 +93,7 @@ def _best_row(entry: BestRun, names: Sequence[str]) -> list[Any]:
 
 
 def show(
-    named: Annotated[str | None, typer.Argument(metavar="RUN", help="The run; left out: the active one.")] = None,
+    named: Annotated[str | None, Argument(metavar="RUN", help="The run; left out: the active one.")] = None,
     run: options.Run = None,
     source: options.Source = None,
     timeout: options.Timeout = "30",

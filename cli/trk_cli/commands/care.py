@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk.errors import UsageError
 from trk.media.table_cells import count
 from trk.rules import shown
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.declared import Leave, Option
 from trk_cli.results import Column, Listing, Single
 
 
 def doctor(
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="SECONDS", help="How long all the checks together may take.")
+        str, Option("--timeout", metavar="SECONDS", help="How long all the checks together may take.")
     ] = "5",
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only what is not as it should be; no talk.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Only what is not as it should be; no talk.")] = False,
 ) -> None:
     """Look for what is wrong here, and say what mends it; changes nothing. Exit 1 when a check fails.
 
@@ -40,19 +39,19 @@ def doctor(
     if field is None:
         output.talk(f"{count(len(checks), 'check')}; failed: {counts['fail']}, warnings: {counts['warn']}", quiet=quiet)
     if counts["fail"]:
-        raise typer.Exit(1)
+        raise Leave(1)
 
 
 def gc(
     older_than: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--older-than",
             metavar="TIME",
             help="Of runs that ended so long ago: 30d, 12h, 0. Else the setting retention.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; say what would be.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Remove nothing; say what would be.")] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -92,14 +91,12 @@ def in_units(size: int) -> str:
 
 def ui(
     host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen, for a database: 127.0.0.1.")
+        str | None, Option("--host", metavar="ADDRESS", help="Where to listen, for a database: 127.0.0.1.")
     ] = None,
-    port: Annotated[str | None, typer.Option("--port", metavar="N", help="Left out: 5000, or a free one.")] = None,
-    open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,  # noqa: A002 - the flag's name
+    port: Annotated[str | None, Option("--port", metavar="N", help="Left out: 5000, or a free one.")] = None,
+    open: Annotated[bool, Option("--open", help="Open it in the browser.")] = False,  # noqa: A002 - the flag's name
     run: options.Run = None,
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="SECONDS", help="How long MLflow may take to start.")
-    ] = "60",
+    timeout: Annotated[str, Option("--timeout", metavar="SECONDS", help="How long MLflow may take to start.")] = "60",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -114,7 +111,7 @@ def ui(
     wanted = Wanted(host, _port(port), options.seconds(timeout), open, json, quiet)
     code = show_ui(run, wanted)
     if code:
-        raise typer.Exit(code)
+        raise Leave(code)
 
 
 def _port(text: str | None) -> int | None:

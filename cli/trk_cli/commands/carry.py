@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, BinaryIO
 
-import typer
-
 from trk.bundles import taking, writing
 from trk.bundles.taking import ImportedBundle
 from trk.bundles.writing import ExportedBundle
@@ -21,32 +19,33 @@ from trk.query.exports import ExportedTable
 from trk.records import Status
 from trk_cli import output, progress
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Text
 
 BundleFile = Annotated[
-    str | None, typer.Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output.")
+    str | None, Option("--bundle", metavar="FILE", help="Write a bundle for trk import; - is standard output.")
 ]
 RunsFile = Annotated[
     str | None,
-    typer.Option("--runs", metavar="FILE", help="Write a row a run: .csv, .tsv, .json, .jsonl, .parquet, or -."),
+    Option("--runs", metavar="FILE", help="Write a row a run: .csv, .tsv, .json, .jsonl, .parquet, or -."),
 ]
 Metrics = Annotated[
     list[str] | None,
-    typer.Option("--metric", metavar="KEY", help="Of --history: the metrics, or globs; else all. May be repeated."),
+    Option("--metric", metavar="KEY", help="Of --history: the metrics, or globs; else all. May be repeated."),
 ]
 
 
 def export(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: all that are not deleted.")
+        list[str] | None, Argument(metavar="RUN", help="The runs; left out: all that are not deleted.")
     ] = None,
     bundle: BundleFile = None,
     table: RunsFile = None,
     history: Annotated[
-        str | None, typer.Option("--history", metavar="FILE", help="Write a row a point, as --runs does.")
+        str | None, Option("--history", metavar="FILE", help="Write a row a point, as --runs does.")
     ] = None,
     run: Annotated[
-        list[str] | None, typer.Option("--run", metavar="RUN", help="The same as RUN. May be given again.")
+        list[str] | None, Option("--run", metavar="RUN", help="The same as RUN. May be given again.")
     ] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
@@ -54,16 +53,16 @@ def export(
     since: options.Since = None,
     until: options.Until = None,
     pending: Annotated[
-        bool, typer.Option("--pending", help="Of a bundle: only runs with something that is not delivered.")
+        bool, Option("--pending", help="Of a bundle: only runs with something that is not delivered.")
     ] = False,
     columns: options.Columns = None,
     metric: Metrics = None,
     sort: options.Sort = None,
     n: options.Most = None,
     format: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--format", metavar="FORMAT", help="csv, tsv, json, jsonl, parquet; else by FILE.")
+        str | None, Option("--format", metavar="FORMAT", help="csv, tsv, json, jsonl, parquet; else by FILE.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace FILE if it is there.")] = False,
     source: options.Source = None,
     timeout: options.Timeout = "30",
     json: options.Json = False,

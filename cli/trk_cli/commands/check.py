@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk.errors import UsageError
 from trk.query import check as library
 from trk.query.reports import CheckReport
 from trk_cli import output, values
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Cell, Column, Listing, OutputOptions
 
 
 def check(
     expressions: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPR", help="The conditions, each in quotes of its own.")
+        list[str] | None, Argument(metavar="EXPR", help="The conditions, each in quotes of its own.")
     ] = None,
     run: options.Run = None,
     baseline: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--baseline", metavar="RUN", help="What baseline is: RUN, best:f1, best:f1:min, tag:branch=main, @last."
         ),
     ] = None,
     allow_no_baseline: Annotated[
-        bool, typer.Option("--allow-no-baseline", help="Without a baseline what needs one passes, with a note.")
+        bool, Option("--allow-no-baseline", help="Without a baseline what needs one passes, with a note.")
     ] = False,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="FILE", help="And the conditions in FILE, one a line; - is stdin.")
+        str | None, Option("--from", metavar="FILE", help="And the conditions in FILE, one a line; - is stdin.")
     ] = None,
     experiment: Annotated[
         str | None,
-        typer.Option("-e", "--experiment", metavar="NAME", help="Where best and tag look; else that of the run."),
+        Option("-e", "--experiment", metavar="NAME", help="Where best and tag look; else that of the run."),
     ] = None,
     source: options.Source = None,
     timeout: options.Timeout = "30",
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing: the exit code tells.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Print nothing: the exit code tells.")] = False,
 ) -> None:
     """A gate: whether a run fulfils all conditions, each shown. Exit 5 when one fails. See: trk help checks.
 

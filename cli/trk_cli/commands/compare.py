@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from trk.query import compare as library
 from trk.records import Comparison, MetricComparison, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.render import height, in_full, natural_width, short
 from trk_cli.results import Cell, Column, Listing, OutputOptions, Seconds
 
@@ -36,28 +35,28 @@ _TIMES: dict[str, Callable[[RunRecord], Cell]] = {
 
 
 def compare(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs.")] = None,
+    runs: Annotated[list[str] | None, Argument(metavar="RUN", help="The runs.")] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="RUN", help="What the others are measured against: RUN, best:f1, tag:k=v."),
+        Option("--baseline", metavar="RUN", help="What the others are measured against: RUN, best:f1, tag:k=v."),
     ] = None,
-    best: Annotated[str | None, typer.Option("--best", metavar="N", help="And the N best runs by --metric.")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", metavar="KEY", help="The metric for --best.")] = None,
+    best: Annotated[str | None, Option("--best", metavar="N", help="And the N best runs by --metric.")] = None,
+    metric: Annotated[str | None, Option("--metric", metavar="KEY", help="The metric for --best.")] = None,
     mode: Annotated[
         str | None,
-        typer.Option("--mode", metavar="max|min", help="Which is better of it; else as defined, or by name."),
+        Option("--mode", metavar="max|min", help="Which is better of it; else as defined, or by name."),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", metavar="GLOBS", help="Only these metrics, such as 'f1,val/*'.")
+        str | None, Option("--metrics", metavar="GLOBS", help="Only these metrics, such as 'f1,val/*'.")
     ] = None,
     params: Annotated[
-        str | None, typer.Option("--params", metavar="GLOBS", help="Only these params, such as 'lr,opt*'; '' is none.")
+        str | None, Option("--params", metavar="GLOBS", help="Only these params, such as 'lr,opt*'; '' is none.")
     ] = None,
     experiment: Annotated[
         str | None,
-        typer.Option("-e", "--experiment", metavar="NAME", help="Where best and tag look; else that of the runs."),
+        Option("-e", "--experiment", metavar="NAME", help="Where best and tag look; else that of the runs."),
     ] = None,
-    all: Annotated[bool, typer.Option("--all", help="What is the same in all runs, too.")] = False,  # noqa: A002
+    all: Annotated[bool, Option("--all", help="What is the same in all runs, too.")] = False,  # noqa: A002
     source: options.Source = None,
     timeout: options.Timeout = "30",
     format: options.Format = None,  # noqa: A002 - the flag's name

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk.errors import UsageError
 from trk_cli import output
+from trk_cli.declared import Argument
 
 _LOADED = 'bash and zsh: eval "$(trk completion SHELL)"; fish: trk completion fish | source'
 
 
 def completion(
-    shell: Annotated[str | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", show_default=False)] = None,
+    shell: Annotated[str | None, Argument(metavar="SHELL", help="bash, zsh or fish.", show_default=False)] = None,
 ) -> None:
     """Print the script by which a shell completes trk's verbs, options and values, and the runs and metrics here.
 

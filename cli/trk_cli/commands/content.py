@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk_cli import hot
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="The file, or - for standard input.")]
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The name; left out: the file's.")]
+File = Annotated[str, Argument(metavar="FILE", help="The file, or - for standard input.")]
+Name = Annotated[str | None, Option("--name", metavar="NAME", help="The name; left out: the file's.")]
 
 
 def log_table(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="CSV, TSV, JSON, JSONL, Parquet, or - .")] = None,
+    file: Annotated[str | None, Argument(metavar="FILE", help="CSV, TSV, JSON, JSONL, Parquet, or - .")] = None,
     run: options.Run = None,
     name: Name = None,
     type: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--type", metavar="TYPE", help="csv, tsv, json, jsonl or parquet; else by the ending.")
+        str | None, Option("--type", metavar="TYPE", help="csv, tsv, json, jsonl or parquet; else by the ending.")
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="A,B", help="The columns of --row, or of a file without a header."),
+        Option("--columns", metavar="A,B", help="The columns of --row, or of a file without a header."),
     ] = None,
-    row: Annotated[list[str] | None, typer.Option("--row", metavar="1,2", help="One row; may be given again.")] = None,
+    row: Annotated[list[str] | None, Option("--row", metavar="1,2", help="One row; may be given again.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -49,12 +48,10 @@ def log_html(
 
 
 def log_text(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The file, or - for standard input.")] = None,
+    file: Annotated[str | None, Argument(metavar="FILE", help="The file, or - for standard input.")] = None,
     run: options.Run = None,
     name: Name = None,
-    text: Annotated[
-        str | None, typer.Option("--text", metavar="TEXT", help="The text itself, in place of FILE.")
-    ] = None,
+    text: Annotated[str | None, Option("--text", metavar="TEXT", help="The text itself, in place of FILE.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -71,7 +68,7 @@ def log_dict(
     run: options.Run = None,
     name: Name = None,
     type: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--type", metavar="TYPE", help="json, yaml or toml; else by the ending.")
+        str | None, Option("--type", metavar="TYPE", help="json, yaml or toml; else by the ending.")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -87,9 +84,7 @@ def log_image(
     file: File,
     run: options.Run = None,
     name: Name = None,
-    step: Annotated[
-        str | None, typer.Option("--step", metavar="N", help="The step, for one image of a series.")
-    ] = None,
+    step: Annotated[str | None, Option("--step", metavar="N", help="The step, for one image of a series.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -111,21 +106,21 @@ def log_figure(
 
 
 def log_artifact(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files and folders.")] = None,
+    paths: Annotated[list[str] | None, Argument(metavar="PATH", help="Files and folders.")] = None,
     run: options.Run = None,
-    path: Annotated[str | None, typer.Option("--path", metavar="FOLDER", help="The folder inside the run.")] = None,
+    path: Annotated[str | None, Option("--path", metavar="FOLDER", help="The folder inside the run.")] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Make it a version of an artifact of this name.")
+        str | None, Option("--name", metavar="NAME", help="Make it a version of an artifact of this name.")
     ] = None,
     type: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--type", metavar="TYPE", help="model, checkpoint, dataset, …; else by the ending.")
+        str | None, Option("--type", metavar="TYPE", help="model, checkpoint, dataset, …; else by the ending.")
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option("--reference", metavar="URI", help="What stays where it is, as s3://bucket/data."),
+        Option("--reference", metavar="URI", help="What stays where it is, as s3://bucket/data."),
     ] = None,
     no_snapshot: Annotated[
-        bool, typer.Option("--no-snapshot", help="Do not copy: deliver in place, and not at all if it has changed.")
+        bool, Option("--no-snapshot", help="Do not copy: deliver in place, and not at all if it has changed.")
     ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

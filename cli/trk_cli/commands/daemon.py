@@ -6,22 +6,21 @@ from collections import deque
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from trk import session
 from trk.daemon import client, place
 from trk.errors import DaemonError, NotFound, UsageError
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, OutputOptions, Single
 
 ACTIONS = ("start", "stop", "status", "logs")
 
 
 def daemon(
-    action: Annotated[str, typer.Argument(metavar="start|stop|status|logs", help="What to do.")] = "status",
-    n: Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="logs: the last N lines (100).")] = None,
-    timeout: Annotated[str, typer.Option("--timeout", metavar="SECONDS", help="stop: how long it may take.")] = "10",
+    action: Annotated[str, Argument(metavar="start|stop|status|logs", help="What to do.")] = "status",
+    n: Annotated[str | None, Option("-n", "--n", metavar="N", help="logs: the last N lines (100).")] = None,
+    timeout: Annotated[str, Option("--timeout", metavar="SECONDS", help="stop: how long it may take.")] = "10",
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from trk.errors import UsageError
 from trk.lines import LoggedLines
 from trk.media.table_cells import count
 from trk.tracker import need_run
 from trk_cli import forms, output, progress, stopping
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Leave, Option
 
 TOLD = 20  # bad lines that are told one by one
 
 
 def watch_file(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines or KEY=VALUE lines; or a CSV with a header.")],
+    file: Annotated[str, Argument(metavar="FILE", help="JSON Lines or KEY=VALUE lines; or a CSV with a header.")],
     run: options.Run = None,
     type: Annotated[  # noqa: A002 - the flag's name
-        str | None, typer.Option("--type", metavar="TYPE", help="jsonl or csv; left out: by the ending.")
+        str | None, Option("--type", metavar="TYPE", help="jsonl or csv; left out: by the ending.")
     ] = None,
-    step: Annotated[str | None, typer.Option("--step", metavar="COLUMN", help="A CSV's column with the step.")] = None,
-    time: Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="A CSV's column with the time.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="Take what is there now, and end.")] = False,
+    step: Annotated[str | None, Option("--step", metavar="COLUMN", help="A CSV's column with the step.")] = None,
+    time: Annotated[str | None, Option("--time", metavar="COLUMN", help="A CSV's column with the time.")] = None,
+    once: Annotated[bool, Option("--once", help="Take what is there now, and end.")] = False,
     until_idle: options.UntilIdle = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,7 +52,7 @@ def watch_file(
     if json:
         output.emit(forms.dumps(_json(into.id, done)) + "\n")
     if stop.is_set():
-        raise typer.Exit(130)
+        raise Leave(130)
 
 
 def _tell(done: LoggedLines, file: str, quiet: bool) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
-
 from trk.errors import UsageError
 from trk.listed import AlignedRow, Series
 from trk.media.table_cells import count
@@ -14,26 +12,25 @@ from trk.query import histories as library
 from trk.query.series import aligned
 from trk_cli import forms, output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, OutputOptions
 
 
 def history(
-    keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY", help="The metrics; also globs, such as 'val/*'.")
-    ] = None,
+    keys: Annotated[list[str] | None, Argument(metavar="KEY", help="The metrics; also globs, such as 'val/*'.")] = None,
     run: Annotated[
-        list[str] | None, typer.Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
+        list[str] | None, Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
     ] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
     status: options.Status = None,
     since: options.Since = None,
     until: options.Until = None,
-    align: Annotated[bool, typer.Option("--align", help="A line a step, a column for each run and metric.")] = False,
-    last: Annotated[str | None, typer.Option("--last", metavar="N", help="The last N points of each.")] = None,
+    align: Annotated[bool, Option("--align", help="A line a step, a column for each run and metric.")] = False,
+    last: Annotated[str | None, Option("--last", metavar="N", help="The last N points of each.")] = None,
     sample: Annotated[
         str | None,
-        typer.Option("--sample", metavar="N", help="N points of each, evenly, with first, last, lowest, highest."),
+        Option("--sample", metavar="N", help="N points of each, evenly, with first, last, lowest, highest."),
     ] = None,
     source: options.Source = None,
     timeout: options.Timeout = "30",

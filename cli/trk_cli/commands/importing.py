@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import typer
-
 from trk.errors import UsageError
 from trk.imports.records import ImportReport
 from trk.media.table_cells import count
 from trk.records import Status
 from trk_cli import output, progress, stopping
 from trk_cli.commands import carry, options
+from trk_cli.declared import Argument, Leave, Option
 from trk_cli.results import Text
 
 MOST_TOLD = 10  # runs that were left out, and names that were changed
@@ -28,42 +27,36 @@ _KINDS: dict[str, tuple[frozenset[str], str]] = {
 _BUNDLE = frozenset({"--attached"})
 
 
-Uri = Annotated[str | None, typer.Option("--uri", metavar="URI", help="Where MLflow's or W&B's runs are.")]
+Uri = Annotated[str | None, Option("--uri", metavar="URI", help="Where MLflow's or W&B's runs are.")]
 Experiment = Annotated[
-    str | None, typer.Option("-e", "--experiment", metavar="NAME", help="MLflow's to read; of files, where to.")
+    str | None, Option("-e", "--experiment", metavar="NAME", help="MLflow's to read; of files, where to.")
 ]
-Artifacts = Annotated[bool, typer.Option("--artifacts", help="Take the files of the runs along.")]
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The run's; left out: the file's.")]
-Step = Annotated[str | None, typer.Option("--step", metavar="COLUMN", help="The column with the step.")]
-Time = Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="The column with the time.")]
+Artifacts = Annotated[bool, Option("--artifacts", help="Take the files of the runs along.")]
+Name = Annotated[str | None, Option("--name", metavar="NAME", help="The run's; left out: the file's.")]
+Step = Annotated[str | None, Option("--step", metavar="COLUMN", help="The column with the step.")]
+Time = Annotated[str | None, Option("--time", metavar="COLUMN", help="The column with the time.")]
 Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="COLUMNS", help="Columns that are params. Again or a,b.")
+    list[str] | None, Option("--param", metavar="COLUMNS", help="Columns that are params. Again or a,b.")
 ]
-RunColumn = Annotated[
-    str | None, typer.Option("--run-column", metavar="COLUMN", help="The column that tells runs apart.")
-]
+RunColumn = Annotated[str | None, Option("--run-column", metavar="COLUMN", help="The column that tells runs apart.")]
 Backends = Annotated[
     list[str] | None,
-    typer.Option("-b", "--backend", metavar="NAME", help="Where to deliver to; none: nowhere. May be given again."),
+    Option("-b", "--backend", metavar="NAME", help="Where to deliver to; none: nowhere. May be given again."),
 ]
-MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server to deliver to.")]
-Attached = Annotated[
-    bool, typer.Option("--attached", help="Of a bundle: other programs' runs, too; it goes into those.")
-]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on while the log folder grows, until Ctrl-C.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and take nothing.")]
+MlflowUri = Annotated[str | None, Option("--mlflow-uri", metavar="URI", help="MLflow's server to deliver to.")]
+Attached = Annotated[bool, Option("--attached", help="Of a bundle: other programs' runs, too; it goes into those.")]
+Follow = Annotated[bool, Option("--follow", help="Go on while the log folder grows, until Ctrl-C.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Say what would be taken, and take nothing.")]
 
 
 def import_(
     kind: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE", help="A bundle (- is standard input); or mlflow, wandb, tensorboard, csv, and then:"
-        ),
+        Argument(metavar="FILE", help="A bundle (- is standard input); or mlflow, wandb, tensorboard, csv, and then:"),
     ],
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WHAT", help="Runs at MLflow, ENTITY/PROJECT[/ID], a log folder, a CSV or JSONL file."),
+        Argument(metavar="WHAT", help="Runs at MLflow, ENTITY/PROJECT[/ID], a log folder, a CSV or JSONL file."),
     ] = None,
     uri: Uri = None,
     experiment: Experiment = None,
@@ -138,7 +131,7 @@ def _follow(
         )  # fmt: skip
     _show(done, json=json, quiet=quiet)
     if stop.is_set():
-        raise typer.Exit(130)
+        raise Leave(130)
 
 
 def _show(done: ImportReport, *, json: bool, quiet: bool) -> None:

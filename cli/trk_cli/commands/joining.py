@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk import attaching, owners, tracker
 from trk.errors import UsageError
 from trk.run import Run
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Single
 
-Named = Annotated[str, typer.Argument(metavar="RUN", help="The run: id, prefix, name or @last.")]
+Named = Annotated[str, Argument(metavar="RUN", help="The run: id, prefix, name or @last.")]
 
 
 def attach(
     run: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="RUN", help="The run: id, prefix, name; or another program's, mlflow:ID, wandb:ENTITY/PROJECT/ID."
         ),
     ] = None,
-    mlflow: Annotated[str | None, typer.Option("--mlflow", metavar="ID", help="A run of MLflow's, and with")] = None,
+    mlflow: Annotated[str | None, Option("--mlflow", metavar="ID", help="A run of MLflow's, and with")] = None,
     wandb: Annotated[
-        str | None, typer.Option("--wandb", metavar="E/P/ID", help="a run of W&B's: what is logged goes to both.")
+        str | None, Option("--wandb", metavar="E/P/ID", help="a run of W&B's: what is logged goes to both.")
     ] = None,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="SECONDS", help="How long servers may take to tell of the run.")
+        str, Option("--timeout", metavar="SECONDS", help="How long servers may take to tell of the run.")
     ] = "30",
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from trk import deleting
 from trk.deleting import Changed
 from trk.errors import UsageError
@@ -14,14 +12,15 @@ from trk.records import Delivery, RunRecord
 from trk_cli import output, progress
 from trk_cli.commands import options
 from trk_cli.commands.session import strict_setting, trouble
+from trk_cli.declared import Argument, Leave, Option
 from trk_cli.results import Single
 
 Runs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN", help="The runs: id, prefix, name, @last; mlflow:ID, wandb:E/P/ID of others."),
+    Argument(metavar="RUN", help="The runs: id, prefix, name, @last; mlflow:ID, wandb:E/P/ID of others."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, also where a run can't be restored (W&B).")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not tell the backends now; trk sync does.")]
+Yes = Annotated[bool, Option("--yes", help="Do not ask, also where a run can't be restored (W&B).")]
+NoWait = Annotated[bool, Option("--no-wait", help="Do not tell the backends now; trk sync does.")]
 
 
 def delete(
@@ -70,7 +69,7 @@ def _ask(final: Sequence[tuple[str, str]]) -> None:
         raise UsageError(f"{what} would be gone there for good", hint="--yes")
     if not output.ask(f"{what} will be gone there for good. Delete?"):
         output.talk("nothing was deleted")
-        raise typer.Exit(1)
+        raise Leave(1)
 
 
 _LABELS = {"wandb": "W&B"}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
-
-import typer
 
 from trk.errors import UsageError
 from trk.listed import MetricSummary, RunGroup
@@ -15,16 +13,17 @@ from trk.query import listing as library
 from trk.records import PARTS, RunRecord
 from trk_cli import output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, OutputOptions, Seconds
 
 GroupBy = Annotated[
-    str | None, typer.Option("--group-by", metavar="LIST", help="Such as params.model,tags.stage: a line a group.")
+    str | None, Option("--group-by", metavar="LIST", help="Such as params.model,tags.stage: a line a group.")
 ]
 Agg = Annotated[
     str | None,
-    typer.Option("--agg", metavar="LIST", help="Of groups: mean, std, best, min, max, median, count."),
+    Option("--agg", metavar="LIST", help="Of groups: mean, std, best, min, max, median, count."),
 ]
-Deleted = Annotated[bool, typer.Option("--deleted", help="The deleted ones, from the journal alone.")]
+Deleted = Annotated[bool, Option("--deleted", help="The deleted ones, from the journal alone.")]
 
 
 def ls(
@@ -68,7 +67,7 @@ def ls(
 
 def search(
     filter: Annotated[  # noqa: A002 - what it is
-        str, typer.Argument(metavar="FILTER", help="Such as \"metrics.f1 > 0.85 or params.model = 'rf'\".")
+        str, Argument(metavar="FILTER", help="Such as \"metrics.f1 > 0.85 or params.model = 'rf'\".")
     ],
     experiment: options.Experiment = None,
     status: options.Status = None,
@@ -110,8 +109,7 @@ def _parts(asked: Sequence[cols.Column] | None, shape: OutputOptions) -> Collect
 def _show_runs(runs: Sequence[RunRecord], asked: Sequence[cols.Column] | None, shape: OutputOptions) -> None:
     found = _columns_for(runs) if asked is None else cols.expanded(asked, runs)
     heads = _ranked(found) if asked is None else [_head(column) for column in found]
-    tell = [_teller(column) for column in found]
-    rows = [[told(run) for told in tell] for run in runs]
+    rows = list(zip(*(_cells(runs, column) for column in found), strict=True))
     ids = [run.run_id for run in runs]
 
     def forms() -> list[Any]:  # which a table does not need
@@ -126,12 +124,14 @@ def cell(run: RunRecord, column: cols.Column) -> Any:
     return Seconds(found) if column == ("", "duration") and found is not None else found
 
 
-def _teller(column: cols.Column) -> Callable[[RunRecord], Any]:
-    """What tells of each run what it has in a column."""
+def _cells(runs: Sequence[RunRecord], column: cols.Column) -> list[Any]:
+    """What the runs have in a column."""
     kind, name = column
     if kind == "metrics":  # the most, of long lists
-        return lambda run: run.metrics.get(name)
-    return lambda run: cell(run, column)
+        return [run.metrics.get(name) for run in runs]
+    if not kind and name != "duration":
+        return [*map(cols.ATTRIBUTES[name], runs)]
+    return [cell(run, column) for run in runs]
 
 
 def _head(column: cols.Column) -> Column:

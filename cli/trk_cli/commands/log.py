@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from trk_cli import hot
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="Letters, digits and _ - . space : /, at most 250.")]
-Text = Annotated[str, typer.Argument(metavar="VALUE")]
-Pairs = Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help="Pairs, @file (JSON, YAML, TOML), or - .")]
-Step = Annotated[str | None, typer.Option("--step", metavar="N", help="The step; left out: the next one.")]
+Key = Annotated[str, Argument(metavar="KEY", help="Letters, digits and _ - . space : /, at most 250.")]
+Text = Annotated[str, Argument(metavar="VALUE")]
+Pairs = Annotated[list[str], Argument(metavar="KEY=VALUE", help="Pairs, @file (JSON, YAML, TOML), or - .")]
+Step = Annotated[str | None, Option("--step", metavar="N", help="The step; left out: the next one.")]
 Timestamp = Annotated[
-    str | None, typer.Option("--timestamp", metavar="TIME", help="ISO 8601, or seconds or ms since 1970; else now.")
+    str | None, Option("--timestamp", metavar="TIME", help="ISO 8601, or seconds or ms since 1970; else now.")
 ]
-IfExists = Annotated[
-    str | None, typer.Option("--if-exists", metavar="HOW", help="error (the default), keep or suffix.")
-]
+IfExists = Annotated[str | None, Option("--if-exists", metavar="HOW", help="error (the default), keep or suffix.")]
 
 
 def log_metric(
     key: Key,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="0.5, -1e-3, nan, inf.")],
+    value: Annotated[str, Argument(metavar="VALUE", help="0.5, -1e-3, nan, inf.")],
     run: options.Run = None,
     step: Step = None,
     timestamp: Timestamp = None,
@@ -120,9 +117,9 @@ def delete_tag(key: Key, run: options.Run = None, json: options.Json = False, qu
 def define_metric(
     key: Key,
     run: options.Run = None,
-    mode: Annotated[str | None, typer.Option("--mode", metavar="max|min", help="Which direction is better.")] = None,
+    mode: Annotated[str | None, Option("--mode", metavar="max|min", help="Which direction is better.")] = None,
     step_metric: Annotated[
-        str | None, typer.Option("--step-metric", metavar="KEY", help="The metric that is its x-axis (W&B).")
+        str | None, Option("--step-metric", metavar="KEY", help="The metric that is its x-axis (W&B).")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -136,10 +133,10 @@ def define_metric(
 
 
 def log(
-    source: Annotated[str | None, typer.Argument(metavar="-", help="Standard input.", show_default=False)] = None,
+    source: Annotated[str | None, Argument(metavar="-", help="Standard input.", show_default=False)] = None,
     run: options.Run = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line, with exit 2.")] = False,
-    ack: Annotated[bool, typer.Option("--ack", help="Answer each line on stdout once it is durable.")] = False,
+    strict: Annotated[bool, Option("--strict", help="Stop at the first bad line, with exit 2.")] = False,
+    ack: Annotated[bool, Option("--ack", help="Answer each line on stdout once it is durable.")] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

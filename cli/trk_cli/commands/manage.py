@@ -5,21 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from trk import config as library
 from trk import session
 from trk.errors import NotFound, UsageError
 from trk_cli import output, tokens
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Leave, Option
 from trk_cli.results import Cell, Listing, Single
 
 HELP = Path(__file__).parent.parent / "help"
 
 
 def config(
-    action: Annotated[str, typer.Argument(metavar="show|trust", help="What to do; show is the default.")] = "show",
-    origin: Annotated[bool, typer.Option("--origin", help="Say where each setting comes from.")] = False,
+    action: Annotated[str, Argument(metavar="show|trust", help="What to do; show is the default.")] = "show",
+    origin: Annotated[bool, Option("--origin", help="Say where each setting comes from.")] = False,
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
@@ -66,11 +65,11 @@ def demo(quiet: options.Quiet = False) -> None:
 
     code = run_demo(say=lambda text: None if quiet else output.emit(text + "\n"))
     if code:
-        raise typer.Exit(code)
+        raise Leave(code)
 
 
 def help_(
-    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
+    topic: Annotated[str | None, Argument(metavar="TOPIC", help="Left out: the topics there are.")] = None,
 ) -> None:
     """Explain a topic: bundles, capture, checks, ci, delivery, exit-codes, filters,
     import, json, ls, pictures, pipes, run, sessions, sources, storage, trackers.

@@ -4,90 +4,79 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk.errors import UsageError
 from trk.rules import parse_number, shown
+from trk_cli.declared import Option
 from trk_cli.results import OutputOptions
 
-Run = Annotated[str | None, typer.Option("--run", metavar="RUN", help="The run: id, prefix, name, @ or @last.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON; errors are JSON on stderr.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No talk on stderr.")]
-IdsOnly = Annotated[bool, typer.Option("-q", "--quiet", help="Print run ids only.")]
-Timeout = Annotated[str, typer.Option("--timeout", metavar="SECONDS", help="How long to wait for delivery.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 6 when rows are pending or rejected.")]
-Format = Annotated[
-    str | None, typer.Option("--format", metavar="FORMAT", help="table, json, csv, tsv, markdown or plain.")
-]
-Field = Annotated[str | None, typer.Option("--field", metavar="PATH", help="Print one bare value, as params.lr.")]
-Source = Annotated[str | None, typer.Option("--source", metavar="SOURCE", help="Where to read: local, mlflow, wandb.")]
-Experiment = Annotated[str | None, typer.Option("-e", "--experiment", metavar="NAME", help="The experiment.")]
+Run = Annotated[str | None, Option("--run", metavar="RUN", help="The run: id, prefix, name, @ or @last.")]
+Json = Annotated[bool, Option("--json", help="Print JSON; errors are JSON on stderr.")]
+Quiet = Annotated[bool, Option("-q", "--quiet", help="No talk on stderr.")]
+IdsOnly = Annotated[bool, Option("-q", "--quiet", help="Print run ids only.")]
+Timeout = Annotated[str, Option("--timeout", metavar="SECONDS", help="How long to wait for delivery.")]
+Strict = Annotated[bool, Option("--strict", help="Exit 6 when rows are pending or rejected.")]
+Format = Annotated[str | None, Option("--format", metavar="FORMAT", help="table, json, csv, tsv, markdown or plain.")]
+Field = Annotated[str | None, Option("--field", metavar="PATH", help="Print one bare value, as params.lr.")]
+Source = Annotated[str | None, Option("--source", metavar="SOURCE", help="Where to read: local, mlflow, wandb.")]
+Experiment = Annotated[str | None, Option("-e", "--experiment", metavar="NAME", help="The experiment.")]
 Filter = Annotated[
-    str | None, typer.Option("--filter", metavar="EXPR", help="Such as \"metrics.f1 > 0.85 and params.model = 'rf'\".")
+    str | None, Option("--filter", metavar="EXPR", help="Such as \"metrics.f1 > 0.85 and params.model = 'rf'\".")
 ]
-Status = Annotated[
-    str | None, typer.Option("--status", metavar="STATUS", help="RUNNING, FINISHED, …; several with commas.")
-]
+Status = Annotated[str | None, Option("--status", metavar="STATUS", help="RUNNING, FINISHED, …; several with commas.")]
 Since = Annotated[
-    str | None, typer.Option("--since", metavar="TIME", help="Started then or later: 2h, 7d, 2026-11-21T07:27.")
+    str | None, Option("--since", metavar="TIME", help="Started then or later: 2h, 7d, 2026-11-21T07:27.")
 ]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Started then or before.")]
+Until = Annotated[str | None, Option("--until", metavar="TIME", help="Started then or before.")]
 Sort = Annotated[
-    str | None, typer.Option("--sort", metavar="KEY", help='Such as "metrics.f1 desc, name"; else newest first.')
+    str | None, Option("--sort", metavar="KEY", help='Such as "metrics.f1 desc, name"; else newest first.')
 ]
-Most = Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many at most.")]
+Most = Annotated[str | None, Option("-n", "--n", metavar="N", help="How many at most.")]
 UntilIdle = Annotated[
-    str | None, typer.Option("--until-idle", metavar="SECONDS", help="End when nothing was added for so long.")
+    str | None, Option("--until-idle", metavar="SECONDS", help="End when nothing was added for so long.")
 ]
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.*,tags.stage,status."),
+    Option("--columns", metavar="LIST", help="Such as name,metrics.f1,params.*,tags.stage,status."),
 ]
 _WANDB = "For the W&B backend, when it is installed."
-WandbProject = Annotated[str | None, typer.Option("--wandb-project", metavar="NAME", help=_WANDB)]
-WandbEntity = Annotated[str | None, typer.Option("--wandb-entity", metavar="NAME", help=_WANDB)]
-WandbGroup = Annotated[str | None, typer.Option("--wandb-group", metavar="NAME", help=_WANDB)]
+WandbProject = Annotated[str | None, Option("--wandb-project", metavar="NAME", help=_WANDB)]
+WandbEntity = Annotated[str | None, Option("--wandb-entity", metavar="NAME", help=_WANDB)]
+WandbGroup = Annotated[str | None, Option("--wandb-group", metavar="NAME", help=_WANDB)]
 
 # Of what starts a run.
 _AGAIN = "May be given again."
-Backends = Annotated[
-    list[str] | None, typer.Option("-b", "--backend", metavar="NAME", help=f"Where to deliver to. {_AGAIN}")
-]
-Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help=f"A tag. {_AGAIN}")]
-Params = Annotated[list[str] | None, typer.Option("--param", metavar="K=V", help=f"A param. {_AGAIN}")]
-Description = Annotated[str | None, typer.Option("--description", metavar="TEXT")]
-Nested = Annotated[bool, typer.Option("--nested", help="As a child of the active run.")]
-Parent = Annotated[str | None, typer.Option("--parent", metavar="RUN", help="As a child of this run.")]
+Backends = Annotated[list[str] | None, Option("-b", "--backend", metavar="NAME", help=f"Where to deliver to. {_AGAIN}")]
+Tags = Annotated[list[str] | None, Option("--tag", metavar="K=V", help=f"A tag. {_AGAIN}")]
+Params = Annotated[list[str] | None, Option("--param", metavar="K=V", help=f"A param. {_AGAIN}")]
+Description = Annotated[str | None, Option("--description", metavar="TEXT")]
+Nested = Annotated[bool, Option("--nested", help="As a child of the active run.")]
+Parent = Annotated[str | None, Option("--parent", metavar="RUN", help="As a child of this run.")]
 KeyPrefix = Annotated[
-    str | None, typer.Option("--key-prefix", metavar="TEXT", help="Goes before metric, param, summary names.")
+    str | None, Option("--key-prefix", metavar="TEXT", help="Goes before metric, param, summary names.")
 ]
-StepMetric = Annotated[
-    str | None, typer.Option("--step-metric", metavar="KEY", help="The metric that is the x-axis in W&B.")
-]
+StepMetric = Annotated[str | None, Option("--step-metric", metavar="KEY", help="The metric that is the x-axis in W&B.")]
 Capture = Annotated[
     list[str] | None,
-    typer.Option("--capture", metavar="KINDS", help="Any of git,env,system,args,ci, as tags; packages."),
+    Option("--capture", metavar="KINDS", help="Any of git,env,system,args,ci, as tags; packages."),
 ]
-MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", metavar="URI", help="MLflow's server.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Until the backends have the run.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not deliver now; trk sync does.")]
+MlflowUri = Annotated[str | None, Option("--mlflow-uri", metavar="URI", help="MLflow's server.")]
+Wait = Annotated[bool, Option("--wait", help="Until the backends have the run.")]
+NoWait = Annotated[bool, Option("--no-wait", help="Do not deliver now; trk sync does.")]
 
 # Of what runs a command.
-Scrape = Annotated[bool, typer.Option("--scrape", help="Log the metrics that the command prints.")]
+Scrape = Annotated[bool, Option("--scrape", help="Log the metrics that the command prints.")]
 Patterns = Annotated[
     list[str] | None,
-    typer.Option("--pattern", metavar="REGEX", help=f"Groups key, value, step, or metrics. {_AGAIN}"),
+    Option("--pattern", metavar="REGEX", help=f"Groups key, value, step, or metrics. {_AGAIN}"),
 ]
-SystemMetrics = Annotated[bool, typer.Option("--system-metrics", help="Sample CPU, memory, disk, network and GPUs.")]
-Interval = Annotated[
-    str | None, typer.Option("--interval", metavar="SECONDS", help="Between two samples; left out: 10.")
-]
-NoOutput = Annotated[bool, typer.Option("--no-output", help="Keep no copy of the output.")]
+SystemMetrics = Annotated[bool, Option("--system-metrics", help="Sample CPU, memory, disk, network and GPUs.")]
+Interval = Annotated[str | None, Option("--interval", metavar="SECONDS", help="Between two samples; left out: 10.")]
+NoOutput = Annotated[bool, Option("--no-output", help="Keep no copy of the output.")]
 ResumeOnRestart = Annotated[
-    bool, typer.Option("--resume-on-restart", help="The same job, started again, goes on with its run.")
+    bool, Option("--resume-on-restart", help="The same job, started again, goes on with its run.")
 ]
 RestartKey = Annotated[
-    str | None, typer.Option("--restart-key", metavar="KEY", help="What is the same job, where nothing tells.")
+    str | None, Option("--restart-key", metavar="KEY", help="What is the same job, where nothing tells.")
 ]
 
 

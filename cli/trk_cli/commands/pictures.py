@@ -5,8 +5,6 @@ from __future__ import annotations
 from shutil import get_terminal_size
 from typing import Annotated, Any
 
-import typer
-
 from trk import settings
 from trk.errors import UsageError
 from trk.pictures import figures, pages, plotting, reporting
@@ -16,41 +14,40 @@ from trk.pictures.plotting import Style
 from trk.rules import parse_number
 from trk_cli import drawing, output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Text
 
 PIPE_WIDTH = 80  # columns of a plot in a pipe, where nothing says how wide
 MOST_COLUMNS = 1_000
 _HEIGHT = 15  # rows of one chart; several share the terminal
 
-Best = Annotated[str | None, typer.Option("--best", metavar="N", help="The N best runs by --metric.")]
-Mode = Annotated[str | None, typer.Option("--mode", metavar="max|min", help="Which is better; else as defined.")]
-Newest = Annotated[str | None, typer.Option("-n", "--n", metavar="N", help="How many runs, newest first.")]
+Best = Annotated[str | None, Option("--best", metavar="N", help="The N best runs by --metric.")]
+Mode = Annotated[str | None, Option("--mode", metavar="max|min", help="Which is better; else as defined.")]
+Newest = Annotated[str | None, Option("-n", "--n", metavar="N", help="How many runs, newest first.")]
 
 
 def plot(
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="The metrics, or patterns: 'val/*'.")] = None,
+    keys: Annotated[list[str] | None, Argument(metavar="KEY", help="The metrics, or patterns: 'val/*'.")] = None,
     run: Annotated[
-        list[str] | None, typer.Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
+        list[str] | None, Option("--run", metavar="RUN", help="The run; may be given again. Else the active one.")
     ] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
     best: Best = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="KEY", help="The metric for --best; else the first KEY.")
+        str | None, Option("--metric", metavar="KEY", help="The metric for --best; else the first KEY.")
     ] = None,
     mode: Mode = None,
     n: Newest = None,
-    x: Annotated[str, typer.Option("--x", metavar="step|time|relative", help="What is drawn across.")] = "step",
+    x: Annotated[str, Option("--x", metavar="step|time|relative", help="What is drawn across.")] = "step",
     smooth: Annotated[
-        str, typer.Option("--smooth", metavar="WEIGHT", help="Moving average: the weight of the past, from 0 to 1.")
+        str, Option("--smooth", metavar="WEIGHT", help="Moving average: the weight of the past, from 0 to 1.")
     ] = "0",
-    log_x: Annotated[bool, typer.Option("--log-x", help="A logarithmic axis across.")] = False,
-    log_y: Annotated[bool, typer.Option("--log-y", help="A logarithmic axis upwards.")] = False,
-    width: Annotated[str | None, typer.Option("--width", metavar="N", help="Columns; of a file, pixels.")] = None,
-    height: Annotated[str | None, typer.Option("--height", metavar="N", help="Rows; of a file, pixels.")] = None,
-    to: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Into a .png, .svg or .html.")
-    ] = None,
+    log_x: Annotated[bool, Option("--log-x", help="A logarithmic axis across.")] = False,
+    log_y: Annotated[bool, Option("--log-y", help="A logarithmic axis upwards.")] = False,
+    width: Annotated[str | None, Option("--width", metavar="N", help="Columns; of a file, pixels.")] = None,
+    height: Annotated[str | None, Option("--height", metavar="N", help="Rows; of a file, pixels.")] = None,
+    to: Annotated[str | None, Option("-o", "--output", metavar="FILE", help="Into a .png, .svg or .html.")] = None,
     source: options.Source = None,
     timeout: options.Timeout = "30",
     json: options.Json = False,
@@ -121,25 +118,25 @@ def _told(charts: list[Chart], path: str | None) -> dict[str, Any]:
 
 
 def report(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs; else the experiment's.")] = None,
+    runs: Annotated[list[str] | None, Argument(metavar="RUN", help="The runs; else the experiment's.")] = None,
     experiment: options.Experiment = None,
     filter: options.Filter = None,  # noqa: A002 - the flag's name
     best: Best = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="KEY", help="The metric to rank by; else one of most runs.")
+        str | None, Option("--metric", metavar="KEY", help="The metric to rank by; else one of most runs.")
     ] = None,
     mode: Mode = None,
     n: Newest = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="RUN", help="What the others are measured against: RUN, best:f1, tag:k=v."),
+        Option("--baseline", metavar="RUN", help="What the others are measured against: RUN, best:f1, tag:k=v."),
     ] = None,
-    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="The page's heading.")] = None,
+    title: Annotated[str | None, Option("--title", metavar="TEXT", help="The page's heading.")] = None,
     to: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="The file; left out: trk-report.html.")
+        str, Option("-o", "--output", metavar="FILE", help="The file; left out: trk-report.html.")
     ] = reporting.FILE,
-    open: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,  # noqa: A002 - the flag's name
-    log: Annotated[bool, typer.Option("--log", help="Also log it, into the one run or the active one.")] = False,
+    open: Annotated[bool, Option("--open", help="Show it in the browser.")] = False,  # noqa: A002 - the flag's name
+    log: Annotated[bool, Option("--log", help="Also log it, into the one run or the active one.")] = False,
     source: options.Source = None,
     timeout: options.Timeout = "30",
     json: options.Json = False,

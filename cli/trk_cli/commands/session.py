@@ -8,8 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
-import typer
-
 from trk import (
     config,
     delivery,
@@ -33,11 +31,12 @@ from trk.run import Run, check_end
 from trk.running.ends import status_of
 from trk_cli import forms, hot, output, progress
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, Single
 
 
 def start(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The run's name; made up when left out.")] = None,
+    name: Annotated[str | None, Argument(metavar="NAME", help="The run's name; made up when left out.")] = None,
     experiment: options.Experiment = None,
     backend: options.Backends = None,
     tag: options.Tags = None,
@@ -45,7 +44,7 @@ def start(
     description: options.Description = None,
     nested: options.Nested = False,
     parent: options.Parent = None,
-    replace: Annotated[bool, typer.Option("--replace", help="End the active run as KILLED first.")] = False,
+    replace: Annotated[bool, Option("--replace", help="End the active run as KILLED first.")] = False,
     key_prefix: options.KeyPrefix = None,
     step_metric: options.StepMetric = None,
     capture: options.Capture = None,
@@ -55,7 +54,7 @@ def start(
     wandb_group: options.WandbGroup = None,
     wait: options.Wait = False,
     timeout: options.Timeout = "30",
-    shell: Annotated[bool, typer.Option("--shell", help='For eval "$(…)": this shell alone is in the run.')] = False,
+    shell: Annotated[bool, Option("--shell", help='For eval "$(…)": this shell alone is in the run.')] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -145,11 +144,11 @@ def _place(name: str, resolved: config.Settings) -> str:
 def end(
     run: options.Run = None,
     status: Annotated[
-        str | None, typer.Option("--status", metavar="STATUS", help="FINISHED (the default), FAILED or KILLED.")
+        str | None, Option("--status", metavar="STATUS", help="FINISHED (the default), FAILED or KILLED.")
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="The same as --status FAILED.")] = False,
+    failed: Annotated[bool, Option("--failed", help="The same as --status FAILED.")] = False,
     exit_code: Annotated[
-        str | None, typer.Option("--exit-code", metavar="N", help="0 is FINISHED; 130, 137, 143 KILLED; else FAILED.")
+        str | None, Option("--exit-code", metavar="N", help="0 is FINISHED; 130, 137, 143 KILLED; else FAILED.")
     ] = None,
     timeout: options.Timeout = "30",
     no_wait: options.NoWait = False,
@@ -230,10 +229,10 @@ def _end_status(status: str | None, failed: bool, exit_code: str | None) -> str:
 
 def sync(
     run: options.Run = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="BACKEND", help="To this backend only.")] = None,
+    to: Annotated[str | None, Option("--to", metavar="BACKEND", help="To this backend only.")] = None,
     uri: Annotated[
         str | None,
-        typer.Option("--uri", metavar="ADDRESS", help="With --to: the runs go there now, from their first row on."),
+        Option("--uri", metavar="ADDRESS", help="With --to: the runs go there now, from their first row on."),
     ] = None,
     timeout: options.Timeout = "30",
     strict: options.Strict = False,

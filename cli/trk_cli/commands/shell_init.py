@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from trk.errors import UsageError
 from trk_cli import output
+from trk_cli.declared import Argument
 
 SHELLS = ("bash", "zsh")
 _LOADED = 'eval "$(trk shell-init bash)"'
@@ -16,7 +15,7 @@ _LOADED = 'eval "$(trk shell-init bash)"'
 
 def shell_init(
     shell: Annotated[
-        str | None, typer.Argument(metavar="bash|zsh", help="The shell that it is for.", show_default=False)
+        str | None, Argument(metavar="bash|zsh", help="The shell that it is for.", show_default=False)
     ] = None,
 ) -> None:
     """Print the function trk for a shell: with it, log commands in loops cost under a millisecond each.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk import settings
 from trk.ci import step_file
 from trk.ci import summary as library
@@ -16,58 +14,57 @@ from trk.rules import shown
 from trk_cli import forms, output
 from trk_cli.commands import options
 from trk_cli.commands.check import conditions_in
+from trk_cli.declared import Argument, Option
 from trk_cli.results import OutputOptions, Text
 
 STDOUT = "-"
 
 Baseline = Annotated[
     str | None,
-    typer.Option("--baseline", metavar="RUN", help="What changed is shown against: RUN, best:f1, tag:k=v, @last."),
+    Option("--baseline", metavar="RUN", help="What changed is shown against: RUN, best:f1, tag:k=v, @last."),
 ]
 Conditions = Annotated[
     list[str] | None,
-    typer.Option("--check", metavar="EXPR", help="A condition, as trk check has it. May be given again."),
+    Option("--check", metavar="EXPR", help="A condition, as trk check has it. May be given again."),
 ]
 From = Annotated[
-    str | None, typer.Option("--from", metavar="FILE", help="And the conditions in FILE, one a line; - is stdin.")
+    str | None, Option("--from", metavar="FILE", help="And the conditions in FILE, one a line; - is stdin.")
 ]
 AllowNoBaseline = Annotated[
-    bool, typer.Option("--allow-no-baseline", help="Without a baseline go on, and say so: the first run.")
+    bool, Option("--allow-no-baseline", help="Without a baseline go on, and say so: the first run.")
 ]
 Metrics = Annotated[
     list[str] | None,
-    typer.Option("--metric", metavar="KEY", help="A metric, or a pattern such as 'val/*'. May be given again."),
+    Option("--metric", metavar="KEY", help="A metric, or a pattern such as 'val/*'. May be given again."),
 ]
 Experiment = Annotated[
     str | None,
-    typer.Option("-e", "--experiment", metavar="NAME", help="All runs of it; of named ones, where best looks."),
+    Option("-e", "--experiment", metavar="NAME", help="All runs of it; of named ones, where best looks."),
 ]
-Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="All runs started since: 2h, or a moment.")]
-Pipeline = Annotated[
-    str | None, typer.Option("--pipeline", metavar="ID", help="All runs of a CI pipeline; @ is this job's.")
-]
-JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also the conditions as JUnit XML.")]
+Since = Annotated[str | None, Option("--since", metavar="TIME", help="All runs started since: 2h, or a moment.")]
+Pipeline = Annotated[str | None, Option("--pipeline", metavar="ID", help="All runs of a CI pipeline; @ is this job's.")]
+JUnit = Annotated[str | None, Option("--junit", metavar="FILE", help="Also the conditions as JUnit XML.")]
 Output = Annotated[
-    str | None, typer.Option("-o", "--output", metavar="FILE", help="Into a file; - is stdout, in GitHub too.")
+    str | None, Option("-o", "--output", metavar="FILE", help="Into a file; - is stdout, in GitHub too.")
 ]
 Format = Annotated[
-    str | None, typer.Option("--format", metavar="FORMAT", help="markdown, gitlab, html, openmetrics, junit, json.")
+    str | None, Option("--format", metavar="FORMAT", help="markdown, gitlab, html, openmetrics, junit, json.")
 ]
 
 
 def summary(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs; left out: the active one.")] = None,
+    runs: Annotated[list[str] | None, Argument(metavar="RUN", help="The runs; left out: the active one.")] = None,
     baseline: Baseline = None,
     check: Conditions = None,
     from_: From = None,
-    fail: Annotated[bool, typer.Option("--fail", help="Exit 5 when a condition fails.")] = False,
+    fail: Annotated[bool, Option("--fail", help="Exit 5 when a condition fails.")] = False,
     allow_no_baseline: AllowNoBaseline = False,
     metric: Metrics = None,
     experiment: Experiment = None,
     since: Since = None,
     pipeline: Pipeline = None,
-    max_charts: Annotated[str | None, typer.Option("--max-charts", metavar="N", help="At most; 6.")] = None,
-    max_rows: Annotated[str | None, typer.Option("--max-rows", metavar="N", help="Of a table at most; 100.")] = None,
+    max_charts: Annotated[str | None, Option("--max-charts", metavar="N", help="At most; 6.")] = None,
+    max_rows: Annotated[str | None, Option("--max-rows", metavar="N", help="Of a table at most; 100.")] = None,
     junit: JUnit = None,
     to: Output = None,
     source: options.Source = None,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
-
 from trk import verifying
 from trk.errors import UsageError
 from trk.media.table_cells import count
 from trk.records import VerifiedBackend, VerifiedRun
 from trk_cli import output, progress
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, Single
 
 _NAMES = {"summary": "summary value"}
@@ -20,20 +19,18 @@ _SORTS = ("missing", "extra", "different")
 
 
 def verify(
-    named: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="The run; left out: every run of the journal.")
-    ] = None,
+    named: Annotated[str | None, Argument(metavar="RUN", help="The run; left out: every run of the journal.")] = None,
     run: options.Run = None,
     backend: Annotated[
-        list[str] | None, typer.Option("-b", "--backend", metavar="NAME", help="This backend only. May be given again.")
+        list[str] | None, Option("-b", "--backend", metavar="NAME", help="This backend only. May be given again.")
     ] = None,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="SECONDS", help="How long reading it all back may take.")
+        str, Option("--timeout", metavar="SECONDS", help="How long reading it all back may take.")
     ] = "3600",
     format: options.Format = None,  # noqa: A002 - the flag's name
     json: options.Json = False,
     field: options.Field = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the ids of the runs that differ only.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Print the ids of the runs that differ only.")] = False,
 ) -> None:
     """Read back what the backends have, point by point and file by file, and compare it with the journal.
 

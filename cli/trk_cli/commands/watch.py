@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from trk.query import watching
 from trk.query.watching import Watched
 from trk_cli import forms, live, output
 from trk_cli.commands import options
+from trk_cli.declared import Argument, Option
 from trk_cli.render import short
 
 
 def watch(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="The runs; else the active one.")] = None,
+    runs: Annotated[list[str] | None, Argument(metavar="RUN", help="The runs; else the active one.")] = None,
     interval: Annotated[
-        str, typer.Option("--interval", metavar="SECONDS", help="No more often than this; a server: at most every 5 s.")
+        str, Option("--interval", metavar="SECONDS", help="No more often than this; a server: at most every 5 s.")
     ] = "1",
     timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="SECONDS", help="Exit 1 when a run still goes on after this.")
+        str | None, Option("--timeout", metavar="SECONDS", help="Exit 1 when a run still goes on after this.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", metavar="SOURCE", help="Where to read; left out: the journal.")
+        str | None, Option("--source", metavar="SOURCE", help="Where to read; left out: the journal.")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -6,8 +6,6 @@ import os
 import signal
 from typing import Annotated
 
-import typer
-
 from trk import delivery
 from trk.capture.machine import EVERY_S
 from trk.daemon import client as daemon
@@ -17,6 +15,7 @@ from trk.records import RunRecord
 from trk.running import command as library
 from trk_cli import hot, output, progress
 from trk_cli.commands import options, session
+from trk_cli.declared import Argument, Leave
 
 _USAGE = "trk run [OPTIONS] [NAME] -- COMMAND ARGUMENTS"
 
@@ -24,7 +23,7 @@ _USAGE = "trk run [OPTIONS] [NAME] -- COMMAND ARGUMENTS"
 def run(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME] -- COMMAND...", help="The run's name; after -- the command and its words."),
+        Argument(metavar="[NAME] -- COMMAND...", help="The run's name; after -- the command and its words."),
     ] = None,
     experiment: options.Experiment = None,
     backend: options.Backends = None,
@@ -163,7 +162,7 @@ def _leave(result: library.CommandResult, code: int) -> None:
         _without_core()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
         os.kill(os.getpid(), number)
-    raise typer.Exit(code)
+    raise Leave(code)
 
 
 def _without_core() -> None:
