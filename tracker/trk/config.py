@@ -7,13 +7,11 @@ addresses from project files count only after `trk config trust`, which remember
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +87,20 @@ def resolve(folder: str | None, **given: Any) -> Settings:
 
     Raises ConfigurationError that names the setting and where it came from.
     """
+    layers, project = _offered(folder, given)
+    _detect_backends(layers, project)
+    _leave_out_disabled(layers)
+    return Settings(layers.values, project, tuple(layers.warnings))
+
+
+def said(folder: str | None, **given: Any) -> Settings:
+    """As `resolve`, without looking which backends there are when none are set, which takes its time."""
+    layers, project = _offered(folder, given)
+    return Settings(layers.values, project, tuple(layers.warnings))
+
+
+def _offered(folder: str | None, given: Mapping[str, Any]) -> tuple[_Layers, Path]:
+    """What arguments, environment and files say; and the project's folder."""
     project = Path(folder).parent if folder else _working_directory()
     layers = _Layers()
     for name, value in given.items():
@@ -103,9 +115,7 @@ def resolve(folder: str | None, **given: Any) -> Settings:
     _offer_file(layers, user_file(), (), trusted=True)
     for name, value, origin in wandb.login_settings():
         layers.offer(name, value, origin)
-    _detect_backends(layers, project)
-    _leave_out_disabled(layers)
-    return Settings(layers.values, project, tuple(layers.warnings))
+    return layers, project
 
 
 def _working_directory() -> Path:
@@ -143,10 +153,16 @@ def _offer_file(layers: _Layers, path: Path, table: tuple[str, ...], trusted: bo
 
 def _table(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     try:
-        content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    import tomllib  # slow, and most projects have no such file
+
+    try:
+        content: Any = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} can't be read: {error}") from error
     for name in names:
         content = content.get(name, {}) if isinstance(content, dict) else {}
@@ -330,6 +346,8 @@ def _trusted() -> dict[str, str]:
 
 
 def _digest(path: Path) -> str:
+    import hashlib
+
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trk.backends import active
-from trk.backends.base import Backend
+from trk.backends.base import Backend, is_active
 from trk.errors import BackendNeedsUser, ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 GROUP = "trk.backends.v1"
 
 
+def _entry_points() -> EntryPoints:
+    from importlib.metadata import entry_points  # slow to import: a question to the journal needs no backend
+
+    return entry_points(group=GROUP)
+
+
 def names() -> list[str]:
     """The names of the installed backends, whether or not their SDK is there."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    return sorted({point.name for point in _entry_points()})
 
 
 def check_known(name: str) -> str:
@@ -28,7 +35,7 @@ def check_known(name: str) -> str:
 
 def load(name: str) -> type[Backend]:
     """The class of a backend. Raises BackendNeedsUser when there is none of that name or it can't be imported."""
-    for point in entry_points(group=GROUP, name=name):
+    for point in _entry_points().select(name=name):
         try:
             loaded: type[Backend] = point.load()
         except Exception as error:  # a plugin's module may raise anything
@@ -39,7 +46,9 @@ def load(name: str) -> type[Backend]:
 
 def make(name: str, target: Mapping[str, Any]) -> Backend:
     """A backend for a target. Raises BackendNeedsUser when its package is missing."""
-    if active.is_meant(target):
+    if is_active(target):
+        from trk.backends import active
+
         return active.ActiveWandb(target)
     backend = load(name)
     requirement = backend.missing(target)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import configparser
-import netrc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,10 @@ def has_key(base_url: str) -> bool:
 
 
 def _is_in(place: Path, host: str) -> bool:
+    if not os.access(place, os.R_OK):  # netrc and configparser are slow to import
+        return False
+    import netrc
+
     try:
         return netrc.netrc(place).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
@@ -63,6 +66,10 @@ _OTHER = "--wandb-project NAME"
 def login_settings() -> Iterator[tuple[str, str, str]]:
     """What `wandb login --host` and the like have written for the user: (trk's name of the setting, value, file)."""
     path = Path(settings.env("WANDB_CONFIG_DIR") or Path(settings.home()) / ".config" / "wandb") / "settings"
+    if not os.access(path, os.R_OK):
+        return
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(path, encoding="utf-8")

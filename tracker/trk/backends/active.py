@@ -34,11 +34,6 @@ def target_of(host: Any) -> dict[str, Any]:
     return {"active": token, "owner": owners.of_process()}
 
 
-def is_meant(target: Mapping[str, Any]) -> bool:
-    """Whether a target is a run that is, or was, active in a process."""
-    return "active" in target
-
-
 class ActiveWandb:
     """The host's run. The host began it and ends it; W&B's own counter `_step` is the host's, so none is given."""
 

@@ -29,6 +29,11 @@ class Limits:
     lines: bool = False
 
 
+def is_active(target: Mapping[str, Any]) -> bool:
+    """Whether a target is a run that is, or was, active in a process (`trk.backends.active`)."""
+    return "active" in target
+
+
 class Backend(Protocol):
     """A place to deliver to. One instance serves one target; it is used by one thread at a time."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from trk.records import MetricPoint, RunRecord
 
@@ -14,6 +13,8 @@ def in_threads(
     history: Callable[[RunRecord, str], list[MetricPoint]], runs: Sequence[RunRecord], metric: str
 ) -> Iterator[tuple[RunRecord, list[MetricPoint]]]:
     """The history of each run as soon as it is there. Who stops asking stops what was not begun."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="trk-histories")
     try:
         asked = {pool.submit(history, run, metric): run for run in runs}

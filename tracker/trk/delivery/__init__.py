@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from trk.delivery.engine import Outcome, Progress, Session, Trouble
+from trk.delivery.outcome import Outcome, Progress, Trouble
 from trk.errors import NotDelivered
 from trk.journal.db import Journal
 from trk.records import RunRecord
@@ -32,6 +32,8 @@ def deliver(
     What a backend does not take in time stays pending; each backend's trouble is its own, kept with the run, and
     told to `trouble` (backend, why) when a failure is first tried again. Never raises for a backend's failure.
     """
+    from trk.delivery.engine import Session  # slow to import: most commands have nothing to deliver
+
     return Session(journal, folder, run_ids, backends, progress, trouble).run(timeout)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from trk.delivery.lane import Lane, groups
 from trk.delivery.lock import DeliverLock
+from trk.delivery.outcome import Outcome, Progress, Trouble
 from trk.errors import JournalError
 from trk.journal import cursors
 from trk.journal.cursors import Pending
@@ -16,17 +16,6 @@ from trk.journal.db import Journal
 
 LOOK_S = 0.25  # how often a delivery that waits for another process's looks whether that was all
 GRACE_S = 0.5  # what a batch under way may take beyond the time allowed
-
-Progress = Callable[[int, int], None]  # rows settled, rows in all
-Trouble = Callable[[str, str], None]  # backend, what is wrong with it
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a delivery went: `finished` within the time allowed; `busy` when another process was delivering."""
-
-    finished: bool
-    busy: bool = False
 
 
 class Session:

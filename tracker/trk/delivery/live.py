@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 
-from trk.delivery.loop import Loop
 from trk.errors import JournalError
 from trk.journal import cursors, lifecycle
 from trk.journal.db import Journal
@@ -38,6 +37,8 @@ class _Live(threading.Thread):
     """Goes round in the loop until it has nothing to do, or is told to leave."""
 
     def __init__(self, folder: str, path: str) -> None:
+        from trk.delivery.loop import Loop  # slow to import: most processes only ask whether there is a thread
+
         super().__init__(name="trk-delivery", daemon=True)
         self.runs: set[str] = set()
         self.leaving = False

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-from trk.delivery.engine import Outcome, Progress, Trouble
+from trk.delivery.outcome import Outcome, Progress, Trouble
 from trk.journal import cursors
 from trk.journal.db import Journal
 

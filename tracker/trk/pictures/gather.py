@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from trk.backends.histories import THREADS
 from trk.errors import NotFound, UsageError
 from trk.journal import read
 from trk.media.table_cells import count
-from trk.query import ask, listing, sources
+from trk.query import ask, listing, sources, words
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, warn_python
 from trk.query.sources import Source, Warn
 from trk.records import MetricPoint, Mode, RunRecord
@@ -110,7 +109,7 @@ def metrics(records: Sequence[RunRecord], patterns: Sequence[str]) -> list[str]:
 
 
 def _unknown(records: Sequence[RunRecord], known: Sequence[str], pattern: str) -> NotFound:
-    near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.5) or list(known[:5])
+    near = words.near(pattern, known)
     hint = f"there is {', '.join(near)}" if near else "there are no metrics yet"
     who = f"run {records[0].run_id} has no" if len(records) == 1 else "none of these runs has the"
     return NotFound(f"{who} metric {pattern}", hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tempfile
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from trk import rules, session
 from trk.errors import Conflict, NoActiveRun, NotFound, TrkError, UsageError
 from trk.journal import blobs, files
-from trk.query import ask, sources, tables
+from trk.query import ask, sources, tables, words
 from trk.query.sources import Source, Warn
 from trk.records import ArtifactRecord, RunRecord
 from trk.tracker import find_journal, need_run
@@ -156,7 +155,7 @@ def _chosen(
         return named, (_last(what), "images/")
     if below := [one for one in listed if one.path.startswith(path + "/")]:
         return below, (_last(path), path + "/")
-    near = difflib.get_close_matches(what, {name for one in listed for name in (one.path, one.name) if name}, n=3)
+    near = words.near(what, {name for one in listed for name in (one.path, one.name) if name}, others=0, alike=0.6)
     hint = f"there is {', '.join(near)}" if near else f"trk artifacts ls {run.run_id}"
     raise NotFound(f"run {run.run_id} has no artifact {rules.shown(what)}", hint=hint)
 

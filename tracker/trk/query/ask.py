@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import warnings
 from collections.abc import Collection, Iterable, Sequence
@@ -11,7 +10,7 @@ from typing import get_args
 
 from trk import config, rules, session
 from trk.errors import NotFound, UsageError
-from trk.query import filters, ranking, sources
+from trk.query import filters, ranking, sources, words
 from trk.query.backed import Progress
 from trk.query.sources import Score, Source, Warn
 from trk.records import Aggregate, Best, BestRun, Mode, Ranking, RunRecord
@@ -66,7 +65,7 @@ def check_count(number: object, what: str, least: int) -> None:
 
 def narrowed(experiment: str | None) -> str | None:
     """The experiment that queries are narrowed to: the argument, else the settings'; None for all."""
-    found: str | None = config.resolve(session.find_folder(), experiment=experiment).get("experiment")
+    found: str | None = config.said(session.find_folder(), experiment=experiment).get("experiment")
     return found
 
 
@@ -139,7 +138,7 @@ def _unknown_metric(source: Source, metric: str, experiment: str | None, where: 
     place = f" in experiment {experiment}" if experiment else ""
     if metric in names and where is not None:
         return NotFound(f"no run{place} that the filter admits has the metric {metric}", hint="trk ls --filter …")
-    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
+    near = words.near(metric, names)
     hint = f"there is {', '.join(near)}" if near else "no metrics have been logged there"
     return NotFound(f"no run{place} has the metric {metric} (source {source.name})", hint=hint)
 

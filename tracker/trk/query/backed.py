@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -196,6 +195,8 @@ class BackendSource:
 
     def at_step(self, run: RunRecord, step: int) -> Mapping[str, float]:
         """The values of all metrics at this step."""
+        from concurrent.futures import ThreadPoolExecutor
+
         names = sorted(run.metrics)
         with ThreadPoolExecutor(THREADS) as pool:
             histories = pool.map(

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -18,7 +17,7 @@ from typing import cast, get_args
 from trk import rules, session
 from trk.errors import NotFound, UsageError
 from trk.journal import select
-from trk.query import filters, ranking, sources
+from trk.query import filters, ranking, sources, words
 from trk.query.conditions import Condition
 from trk.query.sources import Score, Source
 from trk.records import Best, Mode, RunRecord, Status
@@ -148,7 +147,7 @@ def _unknown_metric(source: Source, metric: str, experiment: str | None) -> NotF
     where = f"{_in(experiment)} has the metric {metric} (source {source.name})"
     if metric in names:  # the one that was passed over has it
         return NotFound(f"no other run{where}", hint="name a run as the baseline")
-    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or list(names[:5])
+    near = words.near(metric, names)
     hint = f"there is {', '.join(near)}" if near else "no metrics have been logged there"
     return NotFound(f"no run{where}", hint=hint)
 

@@ -6,7 +6,6 @@ missing, NaN or infinite is nothing to judge by: no condition about it holds, wh
 
 from __future__ import annotations
 
-import difflib
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 
 from trk import rules
 from trk.errors import CheckFailed, NotFound, UsageError
-from trk.query import baselines, sources
+from trk.query import baselines, sources, words
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, name_of, source_of, warn_python
 from trk.query.expressions import parse
 from trk.query.reports import CheckedCondition, CheckReport
@@ -308,7 +307,7 @@ class _Judging:
     def _missing(self, reference: Reference, run: RunRecord, known: Sequence[str]) -> _Unjudged:
         what = f"{reference.kind} {reference.key}".rstrip()
         whose = f"the baseline {run.name}" if run is self._baseline and reference.baseline else "the run"
-        near = difflib.get_close_matches(reference.key, known, n=3, cutoff=0.5) or sorted(known)[:5]
+        near = words.near(reference.key, sorted(known))
         there = f"; there is {', '.join(near)}" if near else ""
         return _Unjudged(f"{whose} has no {what}{there}", lacking=reference.baseline)
 

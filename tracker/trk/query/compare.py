@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TypeVar, get_args
 
 from trk import rules
 from trk.errors import UsageError
-from trk.query import baselines, sources
+from trk.query import baselines, sources, words
 from trk.query.ask import DEFAULT_TIMEOUT_S, RunName, check_count, name_of, names_of, narrowed, source_of
 from trk.query.baselines import Baseline, direction, ranked, shared_experiment
 from trk.query.sources import Source, Warn
@@ -100,7 +99,7 @@ def _narrowed(what: str, found: Mapping[str, T], globs: str | Sequence[str] | No
     fitting = {glob: {key for key in found if fnmatchcase(key, glob)} for glob in _names_in(globs)}
     for glob, keys in fitting.items():
         if not keys:
-            near = difflib.get_close_matches(glob, found, n=3, cutoff=0.5)
+            near = words.near(glob, found, others=0)
             warn(f"none of these runs has a {what} {glob}" + (f"; there is {', '.join(near)}" if near else ""))
     return {key: value for key, value in found.items() if any(key in keys for keys in fitting.values())}
 

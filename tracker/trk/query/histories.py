@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from trk.backends.histories import THREADS
@@ -167,6 +165,8 @@ def _series(source: Source, wanted: Sequence[tuple[RunRecord, str]]) -> Iterator
     if source.name == LOCAL:
         yield from (Series(run, name, source.history(run, name)) for run, name in wanted)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
@@ -184,7 +184,7 @@ def _tell(without: Sequence[str], metric: str, warn: Warn) -> None:
 def no_points(records: Sequence[RunRecord], metric: str) -> NotFound:
     """What is raised for a metric that none of these runs has."""
     known = sorted({name for record in records for name in record.metrics})
-    near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5) or known[:5]
+    near = words.near(metric, known)
     hint = f"there is {', '.join(near)}" if near else "there are no metrics yet"
     who = f"run {records[0].run_id} has" if len(records) == 1 else "none of these runs has"
     what = shown(metric) if words.is_glob(metric) else metric

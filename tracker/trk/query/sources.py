@@ -225,7 +225,9 @@ def choose(named: str | None, *, timeout: float, warn: Warn, progress: Progress 
     """
     folder = session.find_folder()
     journal = session.existing_journal(folder)
-    resolved = config.resolve(folder, source=named)
+    resolved = config.said(folder, source=named)
+    if resolved.get("source") != LOCAL:
+        resolved = config.resolve(folder, source=named)
     for warning in resolved.warnings:
         warn(warning)
     chosen = resolved.get("source") or next(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 
 from trk.errors import UsageError
 from trk.rules import check_text, shown
@@ -60,3 +61,10 @@ def meant(pattern: str, names: Sequence[str]) -> list[str]:
     pieces = ({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in re.sub(r"\*+", "*", pattern))
     matches = re.compile("".join(pieces), re.DOTALL).fullmatch
     return [name for name in names if matches(name)]
+
+
+def near(name: str, known: Collection[str], others: int = 5, alike: float = 0.5) -> list[str]:
+    """The known names most like this one, at most three; when none is like it, the first few others."""
+    from difflib import get_close_matches  # slow to import: it is there for mistakes
+
+    return get_close_matches(name, known, n=3, cutoff=alike) or list(islice(known, others))
