@@ -31,6 +31,10 @@ FOUND = {
     "11/22 03:26:04 - loss: 0.5": ({"loss": 0.5}, None),
     "mAP@0.5: 0.7": ({"mAP_0.5": 0.7}, None),
     "grad_norm: inf": ({"grad_norm": math.inf}, None),
+    '{"grad_norm": Infinity, "step": 12.0}': ({"grad_norm": math.inf}, 12),
+    '{"loss": 1e999, "acc": -1e999, "f1": 0.5}': ({"f1": 0.5}, None),
+    "{'loss': 1e999, 'acc': -1e999, 'f1': 0.5}": ({"f1": 0.5}, None),
+    "loss=1e999 f1=0.5": ({"f1": 0.5}, None),
     "100%|####| 10/10 [00:01<00:00, 9.9it/s, loss=0.3]": ({"loss": 0.3}, 10),
 }
 JUNK = (
@@ -40,7 +44,8 @@ JUNK = (
     "params: 1,234,567", "took: 3.2s", "size: 3GB", "train.py:10: loss", "OMP_NUM_THREADS=4", "seed: 42", "pid=123",
     "python train.py --lr=0.1", "Found 3 files: 10", "0x7ffe: 12", "x=1.2.3", "loss: 0,5", "rank: 0", "device: 0",
     'File "train.py", line 3', "loss", "0.3", "", "=", ":", '"loss": 0.3,', "acc: 90/100", "a=0x10", "n=1_000",
-    "loss:0.5", "Epoch 3/10", "deadbeef: 12ab", "key='loss: 3'", "x: 1e", "commit: 1234567", "exit code: 1",
+    "loss: 1e999", "loss:0.5", "Epoch 3/10", "deadbeef: 12ab", "key='loss: 3'", "x: 1e", "commit: 1234567",
+    "exit code: 1",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -141,6 +142,28 @@ def test_a_run_that_ends_meanwhile_stops_it_and_what_was_logged_stays(run: Run) 
         assert process.stdout.readline() == f"error conflict run {run.id} has ended (FINISHED)\n".encode()
         assert process.wait(20) == 7
         assert process.stderr.read().startswith(b"lines logged before this: 1\n")
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_nothing_goes_into_a_journal_that_was_moved_or_deleted(moved: bool, run: Run, project: Path) -> None:
+    with piped("--ack") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"a=1\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"ok 1 0\n"
+        there = project / ".trk"
+        there.rename(project / "moved") if moved else shutil.rmtree(there)
+        process.stdin.write(b"a=2\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(b"error journal_error ")
+        assert process.wait(20) == 1
+        assert process.stderr.read().startswith(b"lines logged before this: 1\n")
+    assert not there.exists()
+    if moved:
+        (project / "moved").rename(there)
+        assert points(run) == [("a", 0, 1.0)]
 
 
 def test_a_reader_of_the_answers_that_has_gone_is_no_reason_to_stop(run: Run, project: Path) -> None:

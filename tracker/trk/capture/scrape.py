@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -255,7 +256,7 @@ def _of_json(text: str) -> Found | None:
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_float=_held)
         is_json = True
     except (ValueError, RecursionError):
         found, is_json = _literal(text), False
@@ -269,10 +270,18 @@ def _of_json(text: str) -> Found | None:
             break
         step = None
     for name, value in _flat(found):
+        if not is_json and value in (math.inf, -math.inf):
+            continue  # digits that no double can hold: as Python prints an infinity, it would be no literal
         number = None if is_json and isinstance(value, str) else _number(value)
         if number is not None and not _is_junk(name, str(value)) and (kept := _name(name)):
             values[kept] = number
     return Found(values, step)
+
+
+def _held(digits: str) -> float | str:
+    """The number that digits are; those that no double can hold are no infinity, and stay a text."""
+    number = float(digits)
+    return number if math.isfinite(number) else digits
 
 
 def _literal(text: str) -> object:
