@@ -9,15 +9,25 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
+from trk.errors import UsageError
+
 TOLD_EVERY_S = 2.0  # how often it is looked where changes are told
 LOOK_EVERY_S = 0.5  # and where they are not
 GAP_S = 0.05  # a writer of a thousand lines a second is not looked at a thousand times
+FOREVER_S = 3600.0  # no wait is longer than a look's own
 SLICE_S = 0.1  # in which it is seen that somebody wants to stop
 _MEANT = frozenset({"created", "deleted", "modified", "moved"})  # to open and to read is no change
+
+
+def check_idle(until_idle: float | None) -> None:
+    """Raise UsageError for what is no time without anything new."""
+    if until_idle is not None and not until_idle >= 0:
+        raise UsageError("until_idle must be a number of seconds, 0 or more")
 
 
 class Waker:
@@ -70,6 +80,33 @@ class Waker:
             self.note = f"changes can't be listened for ({error.strerror or error})"
             return
         self._observer = observer
+
+    def go_on(
+        self,
+        look: Callable[[], int],
+        is_over: Callable[[], bool],
+        *,
+        stop: threading.Event,
+        until_idle: float | None,
+        warn: Callable[[str], None],
+        what: str,
+    ) -> None:
+        """Look whenever something may be new; `look` returns how much was.
+
+        Until it is over, `stop` is set, or nothing was new for `until_idle` seconds (None: for however long). `warn`
+        is told when changes are not told, of `what`.
+        """
+        last = time.monotonic()
+        while True:
+            if look():
+                last = time.monotonic()
+            left = until_idle - (time.monotonic() - last) if until_idle is not None else FOREVER_S
+            if stop.is_set() or left <= 0 or is_over():
+                return
+            self.wait(stop, left)
+            if self.note is not None:
+                warn(f"{self.note}: {what} is looked at now and then")
+                self.note = None
 
     def wait(self, stop: threading.Event, at_most: float) -> None:
         """Return when something has changed, when it is time to look, or when `stop` is set."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from time import monotonic
 
 from trk.errors import NotFound, UsageError
 from trk.growing.file import Warn, Watching, warned
 from trk.growing.parsing import CSV, JSONL, KINDS
-from trk.growing.waking import Waker
+from trk.growing.waking import Waker, check_idle
 from trk.lines import LoggedLines
 from trk.rules import shown
 from trk.run import Run
@@ -43,8 +42,7 @@ def watch_file(
     points were logged so far. Raises NoActiveRun, UsageError, NotFound, Conflict, JournalError.
     """
     file = os.path.abspath(os.fspath(path))
-    if until_idle is not None and not until_idle >= 0:
-        raise UsageError("until_idle must be a number of seconds, 0 or more")
+    check_idle(until_idle)
     if os.path.isdir(file):
         raise UsageError(f"{shown(os.fspath(path))} is a folder, not a file")
     if os.path.exists(file) and not os.path.isfile(file):
@@ -82,20 +80,15 @@ def _until_done(
     warn: Warn,
     tell: Callable[[int], None] | None,
 ) -> None:
-    last = monotonic()
     watching.begin()
+
+    def look() -> int:
+        taken = watching.take()
+        if taken and tell is not None:
+            tell(watching.report.points)
+        return taken
+
     with Waker(os.path.dirname(file), recursive=False) as waker:
         if not os.path.exists(file):
             warn(f"{shown(file)} is not there yet")
-        while True:
-            if watching.take():
-                last = monotonic()
-                if tell is not None:
-                    tell(watching.report.points)
-            left = until_idle - (monotonic() - last) if until_idle is not None else 3600.0
-            if stop.is_set() or left <= 0 or watching.is_over:
-                return
-            waker.wait(stop, left)
-            if waker.note is not None:
-                warn(f"{waker.note}: the file is looked at now and then")
-                waker.note = None
+        waker.go_on(look, lambda: watching.is_over, stop=stop, until_idle=until_idle, warn=warn, what="the file")

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from trk import daemon
-from trk.errors import Conflict, NotFound, UsageError
-from trk.growing.waking import Waker
+from trk.errors import Conflict, NotFound
+from trk.growing.waking import Waker, check_idle
 from trk.imports.event_files import folders
 from trk.imports.from_tensorboard import Folder, check_installed
 from trk.imports.records import ImportReport, Progress
@@ -65,39 +64,25 @@ def follow_tensorboard(
         "wandb_group": wandb_group, "experiment": experiment,
     }  # fmt: skip
     check_installed()
-    if until_idle is not None and not until_idle >= 0:
-        raise UsageError("until_idle must be a number of seconds, 0 or more")
+    check_idle(until_idle)
     top = os.path.realpath(os.fspath(folder))
     stop = stop or threading.Event()
     with Intake("tensorboard", given, progress=progress, follows=top) as intake, Waker(top) as waker:
         following = _Following(intake, top, name, warn)
         try:
-            _until_done(following, waker, stop, until_idle, warn)
+            waker.go_on(
+                following.look,
+                lambda: following.is_over,
+                stop=stop,
+                until_idle=until_idle,
+                warn=warn,
+                what="the folder",
+            )
         except KeyboardInterrupt:
             following.end()
             raise
         following.end()
         return intake.report()
-
-
-def _until_done(
-    following: _Following, waker: Waker, stop: threading.Event, until_idle: float | None, warn: Warn
-) -> None:
-    last = time.monotonic()
-    is_told = False
-    while True:
-        if following.look():
-            last = time.monotonic()
-        elif not following.has_any and not is_told:
-            is_told = True
-            warn(f"there are no event files in {shown(following.top)} yet")
-        left = until_idle - (time.monotonic() - last) if until_idle is not None else 3600.0
-        if stop.is_set() or left <= 0 or following.is_over:
-            return
-        waker.wait(stop, left)
-        if waker.note is not None:
-            warn(f"{waker.note}: the folder is looked at now and then")
-            waker.note = None
 
 
 class _Following:
@@ -112,16 +97,12 @@ class _Following:
         self._closed: set[str] = set()  # that are not taken, or were ended here by other hands
         self._served: set[str] = set()
         self._again: dict[str, int] = {}
-
-    @property
-    def has_any(self) -> bool:
-        """Whether there is any event file."""
-        return bool(self._folders)
+        self._is_told = False  # that there is nothing yet
 
     @property
     def is_over(self) -> bool:
         """Whether there were runs, and none of them is to be followed."""
-        return self.has_any and self._closed.issuperset(self._folders)
+        return bool(self._folders) and self._closed.issuperset(self._folders)
 
     def look(self) -> int:
         """Take all that is new; returns how many events that were."""
@@ -137,6 +118,9 @@ class _Following:
             elif place not in self._closed and any(file.has_news() for file in one.files.values()):
                 count += self._grown(place, one)
                 self._intake.at(number + 1, len(found))
+        if not self._folders and not self._is_told:
+            self._is_told = True
+            self._warn(f"there are no event files in {shown(self.top)} yet")
         return count
 
     def _is_ended_here(self, one: Folder) -> bool:

@@ -110,7 +110,7 @@ class Child:
         keyboard = (out.terminal or err.terminal) if interactive else None
         try:
             self._process = self._started(keyboard.theirs if keyboard is not None else None, out.write, err.write)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was opened for the command is closed
             self._close(out, err, reading=True)
             raise
         self._close(out, err, reading=False)
