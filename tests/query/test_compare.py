@@ -287,6 +287,16 @@ def test_a_run_that_failed_or_still_runs_is_no_baseline_by_its_tag() -> None:
     assert trk.compare(ended("run"), baseline="tag:branch=main", all=True).baseline == one.id
 
 
+def test_by_a_tag_of_ci_no_other_job_of_the_pipeline_is_a_baseline() -> None:
+    def job(name: str, pipeline: str) -> trk.Run:
+        return ended(name, tags={"ci.branch": "main", "ci.pipeline": pipeline, "lane": "a"})
+
+    before, first, second = job("before", "6"), job("first", "7"), job("second", "7")
+    assert trk.compare(first, baseline="tag:ci.branch=main", all=True).baseline == before.id
+    assert trk.compare(first, baseline="tag:lane=a", all=True).baseline == second.id  # a tag of the user's own counts
+    assert trk.compare(before, baseline="tag:ci.branch=main", all=True).baseline == second.id
+
+
 def test_the_newest_run_with_a_tag_is_a_baseline() -> None:
     ended("old", tags={"stage": "prod"})
     new = ended("new", tags={"stage": "prod"})

@@ -5,7 +5,8 @@
     best:KEY          the best run by a metric, as `best` finds it; best:KEY:min and best:KEY:max say the direction
     tag:KEY=VALUE     the newest FINISHED run with that tag
 
-`best:` and `tag:` look in one experiment. A run is never its own baseline.
+`best:` and `tag:` look in one experiment. A run is never its own baseline; nor, by a tag of CI such as ci.branch, is
+another one of its pipeline, whose jobs all have that tag and end in any order.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from trk import rules, session
+from trk.capture import ci as captured
+from trk.capture.ci import PIPELINE
 from trk.errors import NotFound, UsageError
 from trk.journal import select
 from trk.query import filters, ranking, sources, words
@@ -102,13 +105,19 @@ def _newest(source: Source, key: str, value: str, experiment: str | None, beside
     where = None if "'" in value and '"' in value else filters.parse(f"{condition} AND status = 'FINISHED'")
     for record in source.search(experiment, where):
         matches = record.tags.get(key) == value and record.status is Status.FINISHED
-        if matches and (besides is None or record.run_id != besides.run_id):
+        if matches and (besides is None or not _is_beside(record, besides, key)):
             return record
     other = "other " if besides is not None else ""
     raise NotFound(
         f"no {other}finished run{_in(experiment)} has the tag {rules.shown(f'{key}={value}')} (source {source.name})",
         hint="trk set-tag gives a run a tag",
     )
+
+
+def _is_beside(record: RunRecord, run: RunRecord, key: str) -> bool:
+    """Whether a record is the run itself, or, looked for by a tag of CI, of the same pipeline."""
+    pipeline = run.tags.get(PIPELINE) if key in captured.TAGS else None
+    return record.run_id == run.run_id or (pipeline is not None and record.tags.get(PIPELINE) == pipeline)
 
 
 def ranked(
