@@ -411,11 +411,11 @@ def test_a_filter_goes_to_mlflow(store: MlflowBackend) -> None:
 
 
 def test_search_pages_through_everything(store: MlflowBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trk.backends import _mlflow_read
+    from trk.backends import _mlflow_pages, _mlflow_read
 
     for number in range(7):
         store.open(spec(f"paged{number}", experiment=f"pages {number % 3}", start_ms=NOON - 100_000 + number))
-    monkeypatch.setattr(_mlflow_read, "RUNS_PER_PAGE", 2)
+    monkeypatch.setattr(_mlflow_pages, "RUNS_PER_PAGE", 2)
     monkeypatch.setattr(_mlflow_read, "EXPERIMENTS_PER_PAGE", 2)
     monkeypatch.setattr(_mlflow_read, "EXPERIMENTS_PER_QUERY", 2)
     names = [record.name for record in store.search(None, None) if record.name.startswith("paged")]

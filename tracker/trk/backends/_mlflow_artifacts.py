@@ -20,8 +20,8 @@ from trk.backends import _mlflow_content as content
 from trk.backends._mlflow_files import THREADS, each
 from trk.backends._mlflow_listing import Entry, is_http, is_local, is_plain, save
 from trk.backends._mlflow_listing import folder as in_folder
-from trk.backends._mlflow_read import Reader, as_source, asked
-from trk.backends._mlflow_store import Store, once
+from trk.backends._mlflow_read import Reader
+from trk.backends._mlflow_store import Store, as_source, asked, once
 from trk.errors import BackendUnavailable, NotFound, SourceUnavailable, UsageError
 from trk.records import ArtifactRecord, RunRecord, Status
 from trk.rules import RESERVED_FOLDER, shown

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from trk.backends._mlflow_read import Reader, as_source, asked, point_of, sort_place
-from trk.backends._mlflow_store import Store, file_timeout, is_server, requested
+from trk.backends._mlflow_read import Reader, point_of, sort_place
+from trk.backends._mlflow_store import Store, as_source, asked, file_timeout, is_server, requested
 from trk.errors import BackendError, BackendRefused, BackendRunGone
 from trk.records import MetricPoint, RunRecord
 

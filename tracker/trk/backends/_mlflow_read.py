@@ -5,14 +5,14 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from trk.backends import _mlflow_stats as stats
 from trk.backends._mlflow_content import IMAGES_TAG, TABLES_TAG
-from trk.backends._mlflow_store import Store, file_mark
+from trk.backends._mlflow_pages import Pages
+from trk.backends._mlflow_store import Store, asked, file_mark
 from trk.backends._mlflow_write import MODE_TAG
-from trk.errors import BackendError, BackendRefused, BackendRunGone, SourceUnavailable, UsageError
+from trk.errors import BackendError, BackendRefused, BackendRunGone, SourceUnavailable
 from trk.records import MetricPoint, MetricStats, RunRecord, Status, from_ms
 from trk.rules import HUGE, place
 
@@ -20,7 +20,6 @@ RUN_TAG = "trk.run_id"
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 HANDLE = "mlflow:"
-RUNS_PER_PAGE = 500
 MOST_KEPT = 20_000  # runs of a search that are remembered as long as a database file stays as it is
 EXPERIMENTS_PER_PAGE = 1000
 EXPERIMENTS_PER_QUERY = 500  # databases limit how many values one query may name; SQLite once took 999
@@ -45,24 +44,6 @@ def age(run: Any) -> tuple[bool, int, str]:
 def is_empty(run: Any) -> bool:
     """Whether a run has neither metrics nor params."""
     return not run.data.metrics and not run.data.params
-
-
-@contextmanager
-def asked(store: Store) -> Iterator[Any]:
-    """The store to ask inside a `with`; errors as in `as_source`."""
-    with as_source(), store.calling() as mlflow:
-        yield mlflow
-
-
-@contextmanager
-def as_source() -> Iterator[None]:
-    """For the length of a `with`: what goes wrong is a source's error, and a refusal the caller's."""
-    try:
-        yield
-    except BackendRefused as error:
-        raise UsageError(error.message) from None
-    except BackendError as error:
-        raise SourceUnavailable(error.message, hint="--source local") from None
 
 
 class _Facts:
@@ -95,6 +76,7 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._pages = Pages(store)
         self._experiments: dict[str, str] = {}
         self._trk_ids: dict[str, str] = {}
         self._remote_ids: dict[str, str] = {}
@@ -195,21 +177,10 @@ class Reader:
         return None if found is None else (found, self._record(found))
 
     def _runs(self, experiment_ids: list[str], filter_string: str | None) -> Iterator[Any]:
-        token = None
-        while experiment_ids:
-            with asked(self._store) as mlflow:
-                from mlflow.entities import ViewType
-
-                newest = ["attributes.start_time DESC"]
-                page = mlflow.search_runs(
-                    experiment_ids, filter_string or "", ViewType.ACTIVE_ONLY, RUNS_PER_PAGE, newest, token
-                )
+        for page in self._pages.of(experiment_ids, filter_string) if experiment_ids else ():
             for run in sorted(page, key=age):  # of those with one trk run id, the first here has it
                 self._trk_ids[run.info.run_id] = self._own_id(run)  # parents are often on the same page
             yield from page
-            token = page.token
-            if not token:
-                return
 
     def _run(self, remote_id: str) -> Any:
         try:

@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,14 @@ from typing import Any
 from trk import settings
 from trk.addresses import remembered, without_userinfo
 from trk.backends._mlflow_errors import from_status, translated
-from trk.errors import BackendNeedsUser, BackendUnavailable
+from trk.errors import (
+    BackendError,
+    BackendNeedsUser,
+    BackendRefused,
+    BackendUnavailable,
+    SourceUnavailable,
+    UsageError,
+)
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 TIMEOUT_S = 10  # of one request; MLflow's own default is 120
@@ -127,6 +134,24 @@ class Store:
         return self._made is not None and _identity(self.uri) == self._file
 
 
+@contextmanager
+def asked(store: Store) -> Iterator[Any]:
+    """The store to ask inside a `with`; errors as in `as_source`."""
+    with as_source(), store.calling() as mlflow:
+        yield mlflow
+
+
+@contextmanager
+def as_source() -> Iterator[None]:
+    """For the length of a `with`: what goes wrong is a source's error, and a refusal the caller's."""
+    try:
+        yield
+    except BackendRefused as error:
+        raise UsageError(error.message) from None
+    except BackendError as error:
+        raise SourceUnavailable(error.message, hint="--source local") from None
+
+
 def once(size: int = 0) -> settings.overridden:
     """One try, no progress bars, and a time-out for `size` bytes, where MLflow goes by the environment."""
     return settings.overridden(
@@ -200,18 +225,49 @@ def _one_try() -> Any:
             retry_timeout_seconds: int | None = None,
             response_proto: Any = None,
         ) -> Any:
+            parsed = response_proto or api.Response()
+            parse_dict(js_dict=self._answer(api, json_body, endpoint), message=parsed)
+            if api.__name__ in _NEVER_EMPTY and not parsed.ListFields():
+                raise self._nothing()
+            return parsed
+
+        def _answer(self, api: Any, json_body: str | None, endpoint: str | None = None) -> Any:
             path, method = self._METHOD_TO_INFO[api]
             path = endpoint or path
             body = {"params" if method == "GET" else "json": json.loads(json_body) if json_body else None}
             answer = requested(self._uri, self.host, path, method, _timeout(len(json_body or "")), **body)
-            parsed = response_proto or api.Response()
-            empty = not answer.content.strip()  # MLflow's client takes that for an answer; MLflow's server sends {}
-            parse_dict(js_dict=json.loads(verify_rest_response(answer, path).text), message=parsed)
-            if empty or (api.__name__ in _NEVER_EMPTY and not parsed.ListFields()):
-                raise BackendUnavailable(f"MLflow at {self._uri}: it answered with nothing")
-            return parsed
+            if not answer.content.strip():  # MLflow's client takes that for an answer; MLflow's server sends {}
+                raise self._nothing()
+            return json.loads(verify_rest_response(answer, path).text)
+
+        def _nothing(self) -> BackendUnavailable:
+            return BackendUnavailable(f"MLflow at {self._uri}: it answered with nothing")
+
+        def _search_runs(self, *asked_for: Any) -> tuple[list[Any], str | None]:
+            return _searched(self, *asked_for)
 
     return OneTryStore
+
+
+def _searched(
+    store: Any, ids: Sequence[str], where: str, view: int, most: int, order_by: Sequence[str], token: str | None
+) -> tuple[list[Any], str | None]:
+    """As MLflow's own, without its detour over protobuf, which takes a third as long as the server does."""
+    from mlflow.entities import ViewType
+    from mlflow.protos.service_pb2 import SearchRuns
+    from mlflow.utils.proto_json_utils import message_to_json
+
+    from trk.backends._mlflow_json import run_of
+
+    request = SearchRuns(
+        experiment_ids=ids, filter=where, run_view_type=ViewType.to_proto(view), max_results=most, order_by=order_by,
+        page_token=token,
+    )  # fmt: skip
+    found = store._answer(SearchRuns, message_to_json(request))
+    try:
+        return [run_of(one) for one in found.get("runs", ())], found.get("next_page_token") or None
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BackendUnavailable(f"MLflow at {store._uri}: it answered with no runs ({error})") from None
 
 
 def _timeout(size: int) -> float:

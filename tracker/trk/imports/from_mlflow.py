@@ -13,8 +13,8 @@ from typing import Any
 
 from trk import addresses, backends, config, session
 from trk.backends._mlflow_artifacts import Artifacts
-from trk.backends._mlflow_read import NOTE_TAG, PARENT_TAG, RUN_TAG, Reader, asked, is_empty
-from trk.backends._mlflow_store import Store
+from trk.backends._mlflow_read import NOTE_TAG, PARENT_TAG, RUN_TAG, Reader, is_empty
+from trk.backends._mlflow_store import Store, asked
 from trk.errors import BackendError, NotFound, SourceUnavailable
 from trk.expecting import same
 from trk.imports.naming import TAG
