@@ -41,7 +41,8 @@ def iso(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC, to the millisecond."""
     if moment is None:
         return None
-    if moment.utcoffset() is None or moment.utcoffset():  # those of records are in UTC
+    offset = moment.utcoffset()
+    if offset is None or offset:  # those of records are in UTC
         from datetime import UTC
 
         moment = moment.astimezone(UTC)

@@ -36,11 +36,11 @@ def exact(cell: Cell) -> str:
         return ""
     if isinstance(cell, str):
         return str(cell)
+    if isinstance(cell, datetime):
+        return str(iso(cell))
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    if isinstance(cell, (int, float)):
-        return str(number(cell))
-    return str(iso(cell))
+    return str(number(cell))
 
 
 def in_full(cell: Cell) -> str:
