@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -210,6 +211,7 @@ def test_without_the_library_that_listens_it_is_looked_now_and_then(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "watchdog.events", None)
     logs = project / "logs"
     write(logs, (NOON, 0, [old("loss", 7.0)]))
     follower = Follower(logs)
@@ -217,7 +219,10 @@ def test_without_the_library_that_listens_it_is_looked_now_and_then(
     assert "watchdog is not installed" in follower.told[0]
     write(logs, (NOON, 1, [old("loss", 7.0)]), suffix=".2")
     until(lambda: len(taken()) == 2)
-    assert follower.done().points == 2
+    write(logs, (NOON, 2, [old("loss", 7.0)]), suffix=".3")
+    until(lambda: len(taken()) == 3)
+    assert follower.done().points == 3
+    assert sum("watchdog" in told for told in follower.told) == 1
 
 
 def test_a_change_wakes_and_reading_does_not(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import struct
 import sys
 import termios
@@ -48,7 +49,7 @@ def test_the_command_has_a_terminal_of_the_same_size_and_keys_reach_it(bash: Ter
     bash.read_until(lambda: "name? " in bash.shown)
     assert "[True, True, True] (200, 100)" in bash.shown
     bash.type("you\n")
-    bash.read_until(lambda: "hello you" in bash.shown)
+    bash.read_until(lambda: "hello you\r\n" in bash.shown)
     assert bash.shown.count("you") == 2  # what is typed is shown once
     size(bash, 50, 120)
     bash.read_until(lambda: "now (120, 50)" in bash.shown)
@@ -112,3 +113,13 @@ def test_in_the_background_the_terminal_is_left_to_the_others(bash: Terminal, pr
     bash.read_until(lambda: "fg" in bash.shown)
     bash.type("yes\n")
     bash.read_until(lambda: "answer yes" in bash.shown)
+
+
+def test_what_trk_says_afterwards_leaves_a_line_without_an_end_as_it_is(bash: Terminal) -> None:
+    wrap = f"TERM=xterm {WRAP.replace(' -q', '')}"  # where a bar is drawn
+    bash.type(f"{wrap} printf '0.9\\033[0m'; echo ov''er\n")
+    bash.read_until(lambda: "over" in bash.shown)
+    assert re.search(rb"(?m)^0\.9\x1b\[0m\r?$", bash._bytes), bash.shown
+    bash.type(f"{wrap} printf '0.8\\n\\033[0m'; echo ov''er again\n")
+    bash.read_until(lambda: "over again" in bash.shown)
+    assert b"\n0.8\r\n\x1b[0m\r\n" not in bash._bytes  # no empty line

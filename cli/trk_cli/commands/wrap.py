@@ -99,6 +99,8 @@ def _carried_out(prepared: library.Prepared, first: float, quiet: bool) -> libra
             prepared.run.finish("KILLED")
             raise
     result = library.carried_out(prepared)
+    if result.mid_line and (result.troubles or not quiet):
+        output.talk("")  # what follows would stand in the command's last line, and a bar would wipe that out
     for trouble in result.troubles:
         output.warn(trouble)
     return result

@@ -24,6 +24,7 @@ _TAKEN = ("key", "value", "step")
 _NUM = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|NaN|NAN|inf|Inf|INF|infinity|Infinity)"
 _WORD = r"[A-Za-z_][\w./@-]*"
 _PAIR = re.compile(rf"({_WORD})\s?=\s?({_NUM})%?(?=\s|$)")
+_OTHER = re.compile(rf"{_WORD}=[^\s=]+(?=\s|$)")  # phase=train, time=3.2s: no metric, and no prose either
 _TOLD = re.compile(rf"({_WORD}(?: {_WORD}){{0,2}}) ?:\s+({_NUM})%?(?=\s|$)")
 _STEP_WORDS = "global_step|global step|step|iteration|iter|epoch|round"
 _STEP = re.compile(
@@ -31,9 +32,13 @@ _STEP = re.compile(
 )
 _BRACKETED = re.compile(rf"\b({_STEP_WORDS}):? ?[\[(](\d{{1,15}}) ?/ ?(\d{{1,15}})[\])]", re.IGNORECASE)
 _PARTS = re.compile(r",(?!\d)|;|\||[\[\](){}\t]|\s-\s|\s{2,}")
-_CALL = re.compile(r"\w\([^()]*\)")  # Config(lr=0.1): what something is, not how it goes
+# Config(lr=0.1): what something is, not how it goes. But 0.3(step 12) is a number, and something behind it.
+_CALL = re.compile(r"(?<!\w)(?<!\d\.)[A-Za-z_]\w*\([^()]*\)")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::[\w.]+:|:?\s)\s*")
+_LEVEL = re.compile(
+    r"^(?:(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\s+)?"
+    r"(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::[\w.]+:|:?\s)\s*)?"
+)
 # tqdm: `what: 45%|###  | 45/100 [00:10<00:12, 4.3it/s, loss=0.3]`
 _TQDM = re.compile(r"^(?P<what>.{0,200}?)\s*\d{1,3}%\|[^|]*\|\s*(?P<n>\d+)/(?P<of>\d+)\s*\[(?P<rest>.*?)\]?\s*$")
 # `10/10 [====] - 2s - loss: 0.3`; but `11/22 03:26:04 - loss: 0.3` begins with a day.
@@ -173,7 +178,7 @@ def _read(text: str, told: _Line) -> None:
     """Add what the parts of a line say."""
     text = _BRACKETED.sub(r" \1 \2/\3 ", _QUOTED.sub(" ' ", _LEVEL.sub("", text)))
     for _ in range(4):  # calls in calls
-        text, changed = _CALL.subn("(')", text)
+        text, changed = _CALL.subn("|'|", text)
         if not changed:
             break
     for part in _PARTS.split(text):
@@ -190,7 +195,7 @@ def _read_part(part: str, told: _Line) -> None:
     while place < len(part):
         step = _STEP.match(part, place)
         pair = None if step else _PAIR.match(part, place) or _TOLD.match(part, place)
-        found = step or pair
+        found = step or pair or _OTHER.match(part, place)
         if found is None:
             return
         if step:

@@ -97,6 +97,7 @@ class Waker:
         is told when changes are not told, of `what`.
         """
         last = time.monotonic()
+        is_told = False
         while True:
             if look():
                 last = time.monotonic()
@@ -104,9 +105,9 @@ class Waker:
             if stop.is_set() or left <= 0 or is_over():
                 return
             self.wait(stop, left)
-            if self.note is not None:
+            if self.note is not None and not is_told:
                 warn(f"{self.note}: {what} is looked at now and then")
-                self.note = None
+                is_told = True
 
     def wait(self, stop: threading.Event, at_most: float) -> None:
         """Return when something has changed, when it is time to look, or when `stop` is set."""

@@ -29,12 +29,15 @@ Sinks = Callable[[], ways.Sink | None]  # makes the sink of one stream
 class Ended:
     """How a command ended: its exit status, or the signal it died of; and what trk could not do meanwhile.
 
+    `mid_line` says that what trk says on stderr, at a terminal, would begin in a line that the command has not ended.
+
     `code` is from 0 to 255 as a shell has it: of a command that died of a signal, 128 and that signal's number.
     """
 
     code: int
     signal: int | None
     troubles: tuple[str, ...]
+    mid_line: bool
 
 
 def located(words: Sequence[str], environ: Mapping[str, str]) -> str:
@@ -146,12 +149,15 @@ class Child:
         told = [f"output could not be passed on: {way.trouble}" for way in self._ways if way.trouble]
         told += [f"output could not be kept: {way.copy_trouble}" for way in self._ways if way.copy_trouble]
         died = -code if code < 0 else None
-        return Ended(code if died is None else 128 + died, died, (*self._troubles, *told))
+        return Ended(code if died is None else 128 + died, died, (*self._troubles, *told), self._is_mid_line())
 
     @property
     def at_terminal(self) -> bool:
         """Whether what it prints goes to a terminal."""
         return bool(self._terminals)
+
+    def _is_mid_line(self) -> bool:
+        return is_terminal(2) and any(way.is_mid_line for way in self._ways if is_terminal(way.aim))
 
     # ---- starting
 

@@ -65,7 +65,8 @@ class CommandResult:
 
     The record is None only when the journal can't be read any more.
 
-    `points` and `metrics` are what was read out of its output; `troubles` what trk could not do meanwhile.
+    `points` and `metrics` are what was read out of its output; `troubles` what trk could not do meanwhile. `mid_line`
+    says that it left the terminal in the middle of a line.
     """
 
     run_id: str
@@ -76,6 +77,7 @@ class CommandResult:
     points: int = 0
     metrics: tuple[str, ...] = ()
     troubles: tuple[str, ...] = field(default=())
+    mid_line: bool = False
 
 
 def run_command(
@@ -225,7 +227,7 @@ def carried_out(prepared: Prepared) -> CommandResult:
     troubles += _attempt("its run can't be read", lambda: records.append(run.record))
     return CommandResult(
         run.id, status, ended.code, ended.signal, records[0] if records else None, heard.points, heard.metrics,
-        tuple(troubles),
+        tuple(troubles), ended.mid_line,
     )  # fmt: skip
 
 

@@ -12,17 +12,20 @@ import threading
 import time
 from collections.abc import Callable
 
+from trk.running.kept import CODES
+
 CHUNK = 65_536  # bytes: what a pipe holds
 GRACE_S = 0.5  # how long after the command's end its children, which hold its output open, are listened to
 LAST = 1 << 20  # bytes that are read after its end in any case: more can't be on their way in a pipe
 
 _LOOK_S = 0.05
+LAST_SEEN = 128  # bytes that tell whether a line has ended
 
 Sink = Callable[[bytes], None]
 
 
 class Way(threading.Thread):
-    """From descriptor `source` to descriptor `target`; `sink` gets a copy of what went through.
+    """From descriptor `source` to descriptor `target` (its `aim`); `sink` gets a copy of what went through.
 
     `trouble` says, afterwards, what went wrong at our side; `copy_trouble` what the sink did.
     """
@@ -30,10 +33,12 @@ class Way(threading.Thread):
     def __init__(self, source: int, target: int, sink: Sink | None) -> None:
         super().__init__(daemon=True)
         self._source = source
+        self.aim = target
         self._target: int | None = target
         self._sink = sink
         self._woken, self._wake = os.pipe()
         self._leave_at: float | None = None
+        self._last = b""
         self.trouble: str | None = None
         self.copy_trouble: str | None = None
 
@@ -66,6 +71,11 @@ class Way(threading.Thread):
             os.close(self._woken)
             os.close(self._wake)
 
+    @property
+    def is_mid_line(self) -> bool:
+        """Whether the last line that went through has no end yet; a terminal's colours after it are none of it."""
+        return not CODES.sub(b"", self._last).endswith(b"\n") if self._last else False
+
     def _may_read(self, left: int) -> bool:
         """Wait for bytes; whether there are any, and they are still wanted."""
         while True:
@@ -91,6 +101,7 @@ class Way(threading.Thread):
 
     def _wrote(self, chunk: bytes) -> bool:
         """Write it all; False when whoever read our output has gone, which the command is to learn as well."""
+        self._last = chunk[-LAST_SEEN:] if len(chunk) >= LAST_SEEN else (self._last + chunk)[-LAST_SEEN:]
         rest = memoryview(chunk)
         while rest and self._target is not None:
             try:
