@@ -74,9 +74,9 @@ def _dispatch(words: list[str]) -> int:
             if call is not None:
                 hot.acknowledged(words[0], *call)
                 return 0
-    from trk.garbage import collect_rarely
+    from trk.garbage import YOUNG_OF_COMMAND, collect_rarely
 
-    collect_rarely()
+    collect_rarely(YOUNG_OF_COMMAND)
     if words and words[0] in tokens.VERBS:
         from trk_cli import verbs
 

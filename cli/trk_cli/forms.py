@@ -41,10 +41,12 @@ def iso(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC, to the millisecond."""
     if moment is None:
         return None
-    from datetime import UTC
+    offset = moment.utcoffset()
+    if offset is None or offset:  # those of records are in UTC
+        from datetime import UTC
 
-    there = moment if moment.tzinfo is UTC else moment.astimezone(UTC)  # as times of records are
-    return there.isoformat(timespec="milliseconds")[:-6] + "Z"
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def number(value: float) -> float | str:

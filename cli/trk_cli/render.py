@@ -12,6 +12,7 @@ from trk_cli.forms import escape, iso, number
 from trk_cli.results import Cell, Listing, Seconds
 
 _GAP = 2  # spaces between columns of a table
+_NUMBERS = frozenset((float, Seconds, type(None)))
 _NARROW = 10  # a column of text is folded to this, and no further, before another is left out
 _SHORT = 30  # a column up to this width is not folded to get more columns into one part of a table
 _LONGEST = 500  # characters of a text in a table; other formats cut nothing
@@ -35,11 +36,11 @@ def exact(cell: Cell) -> str:
         return ""
     if isinstance(cell, str):
         return str(cell)
+    if isinstance(cell, datetime):
+        return str(iso(cell))
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    if isinstance(cell, (int, float)):
-        return str(number(cell))
-    return str(iso(cell))
+    return str(number(cell))
 
 
 def in_full(cell: Cell) -> str:
@@ -76,7 +77,7 @@ def _separated(listing: Listing, cell: Callable[[Cell], str], *, header: bool) -
 def _texts(cells: Sequence[Cell], told: Callable[[Cell], str]) -> Sequence[str]:
     """A column as text. What most columns are is told without a look at each cell, which long lists feel."""
     kinds = {*map(type, cells)}
-    if kinds <= {float, type(None)} and _are_finite(cells):
+    if kinds <= _NUMBERS and _are_finite(cells):
         return ["" if cell is None else repr(cell) for cell in cells]
     texts = [*map(str, cells)] if told is exact and kinds == {str} else [told(cell) for cell in cells]
     return texts if "".join(texts).isprintable() else [escape(text) for text in texts]

@@ -34,6 +34,9 @@ def test_a_log_has_lines_of_what_takes_long(call: Any, project: Path) -> None:
     trk.start("two", shell_session=True)
     Path("big").write_bytes(b"x" * 5_000_000)
     assert "copying: 4 of 5 MB\n" in call("log-artifact", "big").err
+    assert call("log-artifact", "a.csv").code == 0
+    assert call("artifacts", "get", ".", "--output", "got").err.startswith("fetching: 0 of 2 files\nfetching: 1 of 2")
+    assert call("artifacts", "get", ".", "--output", "again", "-q").err == ""
 
 
 @pytest.mark.usefixtures("_long")

@@ -277,3 +277,16 @@ def test_the_fast_path_imports_nothing_heavy() -> None:
         f"print(*sorted({{{heavy}}} & (set(sys.modules) - before)))"
     )
     assert done.stdout == "\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("line", ["ls", "best --metric f1", "show", "history f1", "status"])
+def test_a_question_to_the_journal_imports_no_parser_no_sdk_and_nothing_of_delivery(line: str, open_run: str) -> None:
+    import helpers
+
+    words = [*line.split(), *(["--source", "local"] if line != "status" else [])]
+    heavy = "'typer', 'click', 'pydantic', 'rich', 'tenacity', 'email', 'difflib', 'mlflow', 'wandb', 'sqlalchemy'"
+    done = helpers.program(
+        "import sys\nfrom trk_cli.__main__ import main\n"
+        f"code = main({words!r})\nprint(code, *sorted({{{heavy}}} & set(sys.modules)), file=sys.stderr)"
+    )
+    assert done.stderr.splitlines()[-1] == "0", done.stderr

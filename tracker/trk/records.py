@@ -236,7 +236,8 @@ class RunRecord:
         end = self.end_time or (datetime.now(UTC) if self.status is Status.RUNNING else None)
         if self.start_time is None or end is None:
             return None
-        return max(round((end - self.start_time).total_seconds(), 3), 0.0)
+        took = round((end - self.start_time).total_seconds(), 3)
+        return took if took > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from trk.errors import UsageError
 from trk.query import artifacts as library
 from trk.records import ArtifactRecord
-from trk_cli import output
+from trk_cli import output, progress
 from trk_cli.commands import options
 from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, OutputOptions, Text
@@ -83,7 +83,8 @@ def artifacts(
     if to == "-":
         _print(fetch, shape)
     else:
-        paths = [str(one) for one in fetch(to=to, overwrite=force)]
+        with progress.late_bar(quiet, "fetching", "files") as report:
+            paths = [str(one) for one in fetch(to=to, overwrite=force, progress=report)]
         output.show(Text("".join(output.escape(path) + "\n" for path in paths), data=paths), shape)
 
 

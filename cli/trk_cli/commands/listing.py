@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from trk.errors import UsageError
-from trk.listed import MetricSummary, RunGroup
 from trk.media.table_cells import count
 from trk.query import columns as cols
 from trk.query import listing as library
@@ -15,6 +16,9 @@ from trk_cli import output
 from trk_cli.commands import options
 from trk_cli.declared import Argument, Option
 from trk_cli.results import Column, Listing, OutputOptions, Seconds
+
+if TYPE_CHECKING:
+    from trk.listed import MetricSummary, RunGroup
 
 GroupBy = Annotated[
     str | None, Option("--group-by", metavar="LIST", help="Such as params.model,tags.stage: a line a group.")
@@ -129,8 +133,9 @@ def _cells(runs: Sequence[RunRecord], column: cols.Column) -> list[Any]:
     kind, name = column
     if kind == "metrics":  # the most, of long lists
         return [run.metrics.get(name) for run in runs]
-    if not kind and name != "duration":
-        return [*map(cols.ATTRIBUTES[name], runs)]
+    if not kind:
+        told = [*map(cols.ATTRIBUTES[name], runs)]
+        return [None if one is None else Seconds(one) for one in told] if name == "duration" else told
     return [cell(run, column) for run in runs]
 
 
@@ -140,10 +145,7 @@ def _head(column: cols.Column) -> Column:
 
 def _columns_for(runs: Sequence[RunRecord]) -> list[cols.Column]:
     """The columns shown unasked: the run's own, and the metrics, those of most runs first."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        for name in run.metrics:
-            counts[name] = counts.get(name, 0) + 1
+    counts = Counter(itertools.chain.from_iterable(run.metrics for run in runs))
     common = sorted(counts, key=lambda name: (-counts[name], name))
     own = [("", name) for name in ("run", "name", "experiment", "status")]
     return [*own, *(("metrics", name) for name in common), ("", "started"), ("", "duration")]
@@ -178,9 +180,9 @@ def _metrics(columns: str | None) -> list[str] | None:
 
 
 def _show_groups(groups: Sequence[RunGroup], shape: OutputOptions) -> None:
-    first = groups[0] if groups else RunGroup({}, (), {})
-    told = [(name, aggregate) for name, found in first.metrics.items() for aggregate in found.values]
-    heads = [Column(title, keep=True) for title in first.key]
+    first = groups[0] if groups else None
+    told = [(name, aggregate) for name, found in (first.metrics if first else {}).items() for aggregate in found.values]
+    heads = [Column(title, keep=True) for title in (first.key if first else ())]
     heads += [Column("runs"), *(Column(f"{name}.{aggregate}", rank=1) for name, aggregate in told)]
     rows = [
         [*group.key.values(), len(group.runs), *(group.metrics[name].values[aggregate] for name, aggregate in told)]

@@ -225,7 +225,7 @@ def revive(folder: str, run_id: str, lives: bool) -> None:
 
 
 def _was_just_started(folder: str) -> bool:
-    """One that can't live must not be started by every log command."""
+    """One that can't live must not be started by every log command; one that was not needed any more says so."""
     try:
         return abs(time.time() - os.stat(place.lock_path(folder)).st_mtime) < AGAIN_S
     except OSError:

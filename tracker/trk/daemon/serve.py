@@ -109,6 +109,7 @@ class Daemon:
             if self._is_busy(quiet_s) or (answers is not None and answers.is_asked):
                 busy_at = now
             elif now - max(busy_at, self.loop.moved_at, answers.asked_at if answers else 0.0) >= self._idle_s:
+                os.utime(self._lock_file, (0, 0))  # it did not die: who logs next may start another one at once
                 return
             self.loop.rest()
 

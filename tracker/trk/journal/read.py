@@ -41,7 +41,9 @@ def to_float(stored: Any) -> float:
     return float(stored)
 
 
-_KINDS = {str(kind): kind for kind in Kind}  # ten times as fast as asking the enumeration
+# Ten times as fast as asking the enumerations.
+_KINDS = {str(kind): kind for kind in Kind}
+_STATUSES = {str(status): status for status in Status}
 
 
 # A frozen dataclass fills its fields four times as slowly as one that is not, and delivery makes a Row of each point.
@@ -220,9 +222,12 @@ def records_of(journal: Journal, runs: Sequence[int], parts: Collection[str] = P
         _, run_id, name, experiment, status, start, end, parent_id, description = columns[run]
         result.append(
             RunRecord(
-                run_id, name, experiment, Status(status), "local", from_ms(start), from_ms(end), parent_id,
+                run_id, name, experiment, _STATUSES[status], "local", from_ms(start), from_ms(end), parent_id,
                 description, params.get(run, {}),
-                {key: to_float(value) for key, value in metrics.get(run, {}).items()},
+                {
+                    key: value if type(value) is float else to_float(value)
+                    for key, value in metrics.get(run, {}).items()
+                },
                 tags.get(run, {}),
                 deliveries.get(run, {}),
             )

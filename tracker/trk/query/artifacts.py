@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trk import rules, session
+from trk.delivery import Progress
 from trk.errors import Conflict, NoActiveRun, NotFound, TrkError, UsageError
 from trk.journal import blobs, files
 from trk.query import ask, sources, tables, words
@@ -56,6 +57,7 @@ def get_artifact(
     source: str | None = None,
     timeout: float = GET_TIMEOUT_S,
     warn: Warn = ask.warn_python,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Fetch files of a run (left out: the active one), with checksums verified; returns where they are.
 
@@ -65,7 +67,8 @@ def get_artifact(
     no slash at its end; several go into a folder of their name in `to`, and everything goes into `to` as it lies in
     the run. A table is JSON, unless the file that it is to be ends in .csv, .tsv or .jsonl: then it is written so.
     `n` is the row of an earlier content. What is there already is left when it is the same, and otherwise a Conflict
-    unless `overwrite`. With `single` several are a UsageError, and nothing is fetched.
+    unless `overwrite`. With `single` several are a UsageError, and nothing is fetched. `progress` is told how many of
+    several files are there, of how many.
 
     Raises NotFound, also when all of it is references, SourceUnavailable, and TrkError when a checksum differs (nothing
     is left of that file).
@@ -88,8 +91,10 @@ def get_artifact(
     for one in chosen:
         if one.uri is not None:
             warn(f"{one.path} is a reference: it stays at {one.uri}")
-    fetched = []
+    fetched: list[Path] = []
     for one in here:
+        if progress is not None and len(here) > 1:
+            progress(len(fetched), len(here))
         target = _target(to, one.path, folder)
         _fetch(found, record, one, target, overwrite=overwrite, deadline=deadline)
         if one.sha256 is None and one.kind != "table":

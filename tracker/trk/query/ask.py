@@ -15,7 +15,6 @@ from trk.query.backed import Progress
 from trk.query.sources import Score, Source, Warn
 from trk.records import Aggregate, Best, BestRun, Mode, Ranking, RunRecord
 from trk.run import Run
-from trk.tracker import need_run
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -42,7 +41,11 @@ def name_of(run: RunName | None) -> str:
             f"a run is named by text, or is a trk.Run or RunRecord, not {type(run).__name__}",
             hint="its id or its name; several runs as a list",
         )
-    return need_run(None).id if run in (None, "@") else str(run)
+    if run not in (None, "@"):
+        return str(run)
+    from trk.tracker import need_run  # what starts runs is slow to import, and most questions name none
+
+    return need_run(None).id
 
 
 def names_of(runs: RunName | Sequence[RunName] | None) -> list[str]:

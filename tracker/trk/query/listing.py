@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from trk.errors import NotFound, UsageError
-from trk.listed import RunGroup
 from trk.query import columns as cols
 from trk.query import filters, sorting, sources
-from trk.query import groups as grouping
 from trk.query.ask import DEFAULT_TIMEOUT_S, check_count, narrowed, warn_python
 from trk.query.filters import Filter, Moment
 from trk.query.sources import LocalSource, Source, Warn
 from trk.records import PARTS, RunRecord
 from trk.rules import shown
+
+if TYPE_CHECKING:
+    from trk.listed import RunGroup
 
 
 def search(
@@ -104,6 +106,8 @@ def groups(
     when left out; also min, max, median, count), over the finite last values. Groups come by their keys, or by `sort`
     ("metrics.f1.mean desc", "runs"); `n` is how many at most. The rest is as in `search`, and so is what it raises.
     """
+    from trk.query import groups as grouping
+
     keys, aggregates = grouping.parse_by(by), grouping.parse_aggregates(agg)
     named = ["*"] if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
     where = filters.narrowed(filter, status=status, since=since, until=until)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from trk import backends, config, session
 from trk.backends import bounded
 from trk.backends.base import SearchableBackend, goes_whole
-from trk.daemon import client as daemon
 from trk.errors import BackendError, ConfigurationError, NotFound, SourceUnavailable, UsageError
 from trk.journal import cursors, files, lifecycle, read
 from trk.journal.db import Journal
@@ -23,9 +22,11 @@ from trk.query.backed import Progress, agreed
 from trk.query.filters import Filter
 from trk.query.scores import Score as Score
 from trk.query.scores import place
-from trk.query.warm import WarmSource
 from trk.records import PARTS, ArtifactRecord, MetricPoint, RunRecord
 from trk.rules import check_text, shown
+
+if TYPE_CHECKING:
+    from trk.query.warm import WarmSource
 
 LOCAL = "local"
 SLOW_TO_IMPORT = ("mlflow", "wandb")  # SDKs, which have the names of their backends
@@ -245,14 +246,31 @@ def choose(named: str | None, *, timeout: float, warn: Warn, progress: Progress 
     def here() -> BackendSource:
         return BackendSource(_connected(chosen, target), journal, config.as_text(target))
 
-    connection = None
-    if folder is not None and journal is not None and chosen in SLOW_TO_IMPORT and chosen not in sys.modules:
-        # Nobody need import an SDK, for a second or two, where a daemon has it.
-        is_daemons = config.delivery(resolved) == "daemon"
-        connection = daemon.for_questions(folder, chosen, config.as_text(target)) if is_daemons else None
-    found = here() if connection is None else WarmSource(chosen, connection, here, timeout)
+    warmed = _warmed(folder, chosen, target, resolved, here, timeout) if journal is not None else None
+    found: BackendSource | WarmSource = warmed or here()
     found.progress = progress
     return found
+
+
+def _warmed(
+    folder: str | None,
+    chosen: str,
+    target: Mapping[str, Any],
+    resolved: config.Settings,
+    here: Callable[[], BackendSource],
+    timeout: float,
+) -> WarmSource | None:
+    """The backend as a daemon answers for it; None where none does.
+
+    Nobody need import an SDK, for a second or two, where a daemon has it.
+    """
+    if folder is None or chosen not in SLOW_TO_IMPORT or chosen in sys.modules or config.delivery(resolved) != "daemon":
+        return None
+    from trk.daemon import client as daemon  # slow to import: the journal is asked without
+    from trk.query.warm import WarmSource
+
+    connection = daemon.for_questions(folder, chosen, config.as_text(target))
+    return None if connection is None else WarmSource(chosen, connection, here, timeout)
 
 
 def _searchable(name: str) -> bool:
@@ -275,6 +293,8 @@ def _connected(name: str, target: Mapping[str, Any]) -> SearchableBackend:
 def _deliver_pending(journal: Journal, folder: str, name: str, target: str, timeout: float, warn: Warn) -> None:
     waiting = [e.run_id for e in cursors.pending(journal, None, (name,)) if e.target == target]
     if waiting:
+        from trk.daemon import client as daemon
+
         daemon.deliver(journal, folder, waiting, backends=(name,), timeout=timeout)
     left = [e for e in cursors.pending(journal, waiting, (name,)) if e.target == target]
     if left:
