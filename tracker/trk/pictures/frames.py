@@ -1,20 +1,14 @@
-"""HTML pages that were logged, in frames of a report: a frame is a sandbox, and nothing in it acts or is fetched.
-
-Beside that the frame has the policy of the page around it, by which no script, style or address of its own counts.
-"""
+"""The HTML pages that were logged into the runs of a report, to be shown in its frames (`pages.frame`)."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from trk.errors import TrkError
 from trk.pictures.gather import Wanted
-from trk.pictures.markup import Markup, tag
-from trk.pictures.texts import tame
 from trk.query import sources
 from trk.query.sources import Source
 from trk.records import ArtifactRecord, RunRecord
@@ -57,10 +51,3 @@ def _content(found: Source, run: RunRecord, one: ArtifactRecord, deadline: float
         sources.within(found, deadline, lambda: found.fetch(run, one, str(file)))
         with file.open("rb") as stream:
             return stream.read(MOST_BYTES).decode(errors="replace")
-
-
-def frame(path: str, content: str) -> Markup:
-    """A page, to be folded out."""
-    shown = tag("iframe", sandbox="", srcdoc=Markup(escape(content)), title=tame(path), loading="lazy")
-    note = tag("p", "Its scripts, styles and pictures from elsewhere do nothing here.", class_="quiet")
-    return tag("details", tag("summary", tame(path)), shown, note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trk.pictures import frames, pages, spread
+from trk.pictures import pages, spread
 from trk.pictures.markup import Child, Markup, tag
 from trk.pictures.pages import section, table
 from trk.pictures.svg import Size, style_of, swatch
@@ -247,7 +247,7 @@ def _artifacts(found: Findings, numbers: Mapping[str, int], names: Mapping[str, 
         note = tag("p", f"{more} more: trk artifacts ls {run.run_id}") if more > 0 else None
         count = f"{len(some)} file{'s' if len(some) > 1 else ''}"
         summary = tag("summary", f"{numbers[run.run_id]} {names[run.run_id]}: {count}")
-        shown = [frames.frame(one.path, page) for one in some if (page := found.pages.get((run.run_id, one.path)))]
+        shown = [pages.frame(one.path, page) for one in some if (page := found.pages.get((run.run_id, one.path)))]
         listed.append(tag("details", summary, table(caption, head, rows), note, *shown))
     return listed
 
