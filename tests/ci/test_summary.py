@@ -87,6 +87,11 @@ def test_conditions_come_from_a_file_too_and_junit_beside(call: Any, better: str
     assert call("summary", better, "--junit", "checks.xml")[0] == 2
 
 
+def test_junit_has_numbers_as_they_were_logged(call: Any, better: str) -> None:
+    _, out, _ = call("summary", better, "--check", "0.7 > 0.9 + f1 - f1", "--format", "junit")
+    assert "left: 0.7, right: 0.9, run " in out
+
+
 def test_metrics_are_chosen_by_patterns_in_their_order(call: Any) -> None:
     with trk.start("a") as run:
         run.log_metrics({"val/f1": 1, "val/loss": 2, "train/loss": 3})

@@ -75,6 +75,7 @@ FLOORS = {
     "trk.query.watching": 5,
     "trk.ci": 5,
     "trk.pictures": 4,
+    "trk.pictures.frames": 5,
     "trk.pictures.gather": 5,
     "trk.pictures.plotting": 5,
     "trk.pictures.reporting": 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -202,3 +203,20 @@ def test_every_colour_of_text_and_lines_can_be_read(which: int) -> None:
     for name in ("ink", "quiet", "accent", "good", "bad", *(f"c{at}" for at in range(8))):
         for ground in ("paper", "raised"):
             assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+
+
+def test_logged_pages_are_shown_in_frames_in_which_nothing_acts() -> None:
+    content = '<h1 title="&quot;">it\'s</h1>\n<script>parent.document.title = "acted"</script></iframe>'
+    run = trk.start("paged")
+    run.log_html(content, "page")
+    run.log_html("<p>" + "x" * 600_000 + "</p>", "long")
+    path = trk.report(run, log=True)
+    run.finish()
+    for _ in range(2):  # the report itself is not shown in the next one
+        page, found = read(path)
+        assert found.tags.count("script") == 1
+        assert found.tags.count("iframe") == 1
+        (attributes,) = re.findall(r"<iframe ([^>]*)>", page)
+        assert attributes.startswith('sandbox="" srcdoc="')
+        assert unescape(attributes.partition('srcdoc="')[2].partition('"')[0]) == content
+        path = trk.report(run.id, source="local")

@@ -56,7 +56,7 @@ def import_(
     ],
     what: Annotated[
         list[str] | None,
-        Argument(metavar="WHAT", help="Runs at MLflow, ENTITY/PROJECT[/ID], a log folder, a CSV or JSONL file."),
+        Argument(metavar="WHAT", help="Runs at MLflow, ENTITY/PROJECT[/ID], a log folder, CSV, JSON, Parquet."),
     ] = None,
     uri: Uri = None,
     experiment: Experiment = None,

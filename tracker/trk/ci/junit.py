@@ -51,4 +51,7 @@ def _counts(name: str, checks: list[CheckedCondition]) -> dict[str, str]:
 
 
 def _side(value: float | str | None) -> str:
-    return value if isinstance(value, str) else told(value, 17)
+    """A finite number as the shortest text that is exactly it."""
+    if isinstance(value, str):
+        return value
+    return told(value) if value is None or value - value != 0 else repr(value)

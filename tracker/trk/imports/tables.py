@@ -1,34 +1,36 @@
-"""Metrics in files: CSV, TSV, and one JSON object a line; a metric a row, or a metric a column."""
+"""Metrics in files: CSV, TSV, JSON and Parquet; a metric a row, or a metric a column; or a run a row."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from trk import config, rules
 from trk.errors import NotFound, UsageError
+from trk.imports import cells, run_tables
 from trk.imports.records import End, Head, ImportReport, Progress
 from trk.imports.run import RunIntake
 from trk.imports.taking import Intake
 from trk.journal import blobs
+from trk.media import tables
 from trk.records import Status
 from trk.rules import shown
 
 KEYS, VALUES = ("metric", "key"), ("value",)
 STEPS, TIMES, RUNS = ("step", "_step"), ("time", "timestamp", "_timestamp"), ("run_id", "run")
 JSON_ENDS = (".jsonl", ".ndjson", ".json")
+PARQUET_END = ".parquet"
 DEEPEST = 20  # levels of an object in a line
 TOLD = 5  # numbers of bad lines that are told
 LONGEST_LINE = 1 << 24  # characters
+LONGEST_BEGIN = 4096  # characters, of which one says whether a file is one JSON document
 TELL_EVERY = 5000  # lines
-_SPELT = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 
 
 _NO_LINE = "line {}, which is no line of metrics"
@@ -72,13 +74,15 @@ def import_csv(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Take the metrics of a CSV, TSV or JSON Lines file into the journal here; again, only what is new is taken.
+    """Take the metrics of a CSV, TSV, JSON, JSON Lines or Parquet file into the journal; again, only what is new.
 
     With columns `metric` and `value` each row is a point; else each column of numbers is a metric. `step` and `time`
     name those columns (left out: `step`, `time` or `timestamp`, if there), `run_column` the one that tells runs apart
     (left out: `run_id` or `run`), `params` columns that are params of a run. A step that is nowhere is the metric's
     next, a time that is nowhere the run's start. `name` is the run's (left out: the file's), or what stands before the
     names of several. Where the runs are delivered to is as in `trk.start`, with `backends` and the arguments after it.
+    Of a table of runs as `trk.export_runs` writes it each row is a run with its params, tags and last values, at step
+    0; `experiment` then counts more than the table's.
 
     `dry_run` changes nothing. `progress` is told (bytes read, bytes in all, points read). Raises UsageError for a file
     that can't be read or has no such columns, NotFound when it is not there, Conflict, JournalError.
@@ -98,7 +102,7 @@ def import_csv(
         os.fdopen(blobs.open_regular(path), encoding="utf-8-sig", errors="replace", newline="") as stream,
         Intake("csv", given, dry_run=dry_run, progress=progress) as intake,
     ):
-        _Reading(intake, stream, path, wanted, name).read()
+        _Reading(intake, stream, path, wanted, name, experiment).read()
         return intake.report()
 
 
@@ -113,8 +117,11 @@ class _One:
 class _Reading:
     """A file being read."""
 
-    def __init__(self, intake: Intake, stream: TextIO, path: str, wanted: _Columns, name: str | None) -> None:
+    def __init__(
+        self, intake: Intake, stream: TextIO, path: str, wanted: _Columns, name: str | None, experiment: str | None
+    ) -> None:
         self._intake = intake
+        self._given_experiment = experiment
         self._stream = stream
         self._path = path
         self._wanted = wanted
@@ -124,12 +131,15 @@ class _Reading:
         self._joined = 0
         self._texts: set[str] = set()  # of several lines, that are params here
         self._columns, self._special = wanted, wanted.special
-        self._is_json = Path(path).suffix.lower() in JSON_ENDS
+        end = Path(path).suffix.lower()
+        self._is_parquet = end == PARQUET_END
+        self._is_json = end in JSON_ENDS or self._is_parquet  # whose texts are exact, also those on several lines
+        self._of_runs = False
 
     def read(self) -> None:
         """All of it."""
         size = os.fstat(self._stream.fileno()).st_size
-        for number, (last, lines, values) in enumerate(self._objects() if self._is_json else self._rows(), 1):
+        for number, (last, lines, values) in enumerate(self._source(), 1):
             if values is None or not self._take(values):
                 self._bad = self._skip(_NO_LINE, last - lines + 1, last, self._bad)
             elif lines > 1 and not self._is_known(values):
@@ -161,12 +171,31 @@ class _Reading:
 
     # ---- lines
 
+    def _source(self) -> Iterator[_Row]:
+        if self._is_parquet:
+            return self._table("parquet")
+        if not self._is_json:
+            return self._rows()
+        begin = self._stream.read(LONGEST_BEGIN).lstrip()
+        self._stream.seek(0)
+        return self._table("json") if begin.startswith("[") else self._objects()
+
+    def _table(self, kind: str) -> Iterator[_Row]:
+        """The rows of what is one document."""
+        found = tables.read_file(self._path, type=kind)
+        self._settle(found.columns)
+        for number, row in enumerate(found.rows, 1):
+            yield number, 1, self._flat(dict(zip(found.columns, row, strict=True)))
+
+    def _flat(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row if self._of_runs else dict(_flat(row, "", DEEPEST))
+
     def _rows(self) -> Iterator[_Row]:
         head = self._stream.readline(LONGEST_LINE)
         lines = _Lines(head, self._stream)
         reader = csv.reader(lines, delimiter=_delimiter(head, self._path))
         columns = self._header(reader, lines)
-        self._settle(_found(self._wanted, columns, self._path))
+        self._settle(columns)
         width = len(columns)
         while True:
             before = reader.line_num
@@ -194,6 +223,8 @@ class _Reading:
 
     def _header(self, reader: Iterator[list[str]], lines: _Lines) -> list[str]:
         """The names of the columns. Raises UsageError for what can't be."""
+        if "\0" in lines.head:
+            raise UsageError(f"{shown(self._path)} is no text in UTF-8", hint="trk help import")
         try:
             columns = [column.strip() for column in next(reader, [])]
         except csv.Error:
@@ -217,19 +248,23 @@ class _Reading:
             except (ValueError, RecursionError):
                 flat = None
             if is_first and flat is not None:
-                self._settle(_found(self._wanted, flat, self._path, some_missing=True))
+                self._settle(flat, some_missing=True)
                 is_first = False
-            yield number, 1, flat
+            yield number, 1, found if self._of_runs and flat is not None else flat
 
-    def _settle(self, columns: _Columns) -> None:
-        self._columns, self._special = columns, columns.special
+    def _settle(self, names: Sequence[str] | Mapping[str, Any], some_missing: bool = False) -> None:
+        self._of_runs = run_tables.is_one(names) and self._wanted == _Columns(None, None, None, ())
+        self._columns = _found(self._wanted, names, self._path, some_missing)
+        self._special = self._columns.special
 
     def _take(self, row: Mapping[str, Any]) -> bool:
         """One row; whether it was one."""
+        if self._of_runs:
+            return self._take_run(row)
         columns = self._columns
         try:
-            step = _step(row.get(columns.step)) if columns.step is not None else None
-            time_ms = _time(row.get(columns.time)) if columns.time is not None else None
+            step = cells.step(row.get(columns.step)) if columns.step is not None else None
+            time_ms = cells.time(row.get(columns.time)) if columns.time is not None else None
         except UsageError:
             return False
         values = self._values(row)
@@ -240,10 +275,38 @@ class _Reading:
             return False
         one = self._runs.get(label)
         if one is None:
+            if not (values or label or columns.params):  # text alone makes no run
+                return True
             one = self._runs[label] = self._begun(label, row, time_ms)
         if one.intake is not None and values:
             self._add(one, one.intake, time_ms, step, values)
         return True
+
+    def _take_run(self, row: Mapping[str, Any]) -> bool:
+        """A row that is a run; whether it was one."""
+        label = str(row.get("run_id") or "")
+        if not label or label in self._runs:
+            return False
+        place = str(Path(self._path).parent)
+        given = self._given_experiment
+        try:
+            head = run_tables.head(row, f"csv:{self._path}#{label}", place, given, self._experiment)
+            end = run_tables.end(row)
+        except UsageError:
+            return False
+        self._runs[label] = _One(None)
+        run = self._intake.begin(replace(head, name=f"{self._name} {head.name}") if self._name else head)
+        if run is not None:
+            found = {key: cells.number(value) for key, value in run_tables.part(row, "metrics").items()}
+            self._intake.skip("cells that are no numbers", sum(value is None for value in found.values()))
+            values = {key: value for key, value in found.items() if value is not None}
+            run.line(run.start_ms if end.end_ms is None else end.end_ms, 0, values)
+            run.end(end)
+        return True
+
+    @property
+    def _experiment(self) -> str:
+        return str(self._intake.resolved.get("experiment") or config.DEFAULT_EXPERIMENT)
 
     def _add(
         self, one: _One, run: RunIntake, time_ms: int | None, step: int | None, values: Mapping[str, float]
@@ -261,7 +324,7 @@ class _Reading:
         columns = self._columns
         if columns.metric is not None:
             key, text = row.get(columns.metric), row.get(columns.value or "")
-            value = _number(text)
+            value = cells.number(text)
             is_name = key and (self._is_json or not _is_on_lines(key))
             return {str(key): value} if is_name and value is not None else None
         values = {}
@@ -269,7 +332,7 @@ class _Reading:
         for key, text in row.items():
             if key in special or text is None or text == "" or not key:
                 continue
-            value = _number(text)
+            value = cells.number(text)
             if value is None:
                 self._intake.skip("cells that are no numbers")
             else:
@@ -287,14 +350,14 @@ class _Reading:
             start = time_ms if time_ms is not None else int(known.stat().st_mtime * 1000)
         params = {key: str(row[key]) for key in self._columns.params if row.get(key) not in (None, "")}
         self._texts.update(filter(_is_on_lines, params.values()))
-        experiment = str(self._intake.resolved.get("experiment") or config.DEFAULT_EXPERIMENT)
-        return _One(self._intake.begin(Head(origin, place, name, experiment, start, params=params)))
+        return _One(self._intake.begin(Head(origin, place, name, self._experiment, start, params=params)))
 
 
 class _Lines:
     """The lines of a file from its first on; `is_over` when one was asked for and there was none."""
 
     def __init__(self, head: str, stream: TextIO) -> None:
+        self.head = head
         self.is_over = False
         self._lines = itertools.chain((head,), _pieces(stream))
 
@@ -353,42 +416,3 @@ def _flat(found: Mapping[str, Any], before: str, levels: int) -> Iterator[tuple[
             yield from _flat(value, f"{before}{key}/", levels - 1)
         else:
             yield before + key, value
-
-
-def _number(text: Any) -> float | None:
-    """A cell as a number; None when it is none."""
-    if isinstance(text, str):
-        text = text.strip()
-        try:
-            number = float(text)
-        except ValueError:
-            return None
-        if "_" in text or not text.isascii() or len(text) > rules.MAX_NUMBER:
-            return None
-        # What no double can hold became infinite without a word.
-        return number if number - number == 0 or text.lower().lstrip("+") in _SPELT else None
-    if isinstance(text, bool) or not isinstance(text, (int, float)):
-        return None
-    try:
-        return float(text)
-    except OverflowError:
-        return None
-
-
-def _step(text: Any) -> int | None:
-    """A cell as a step; None when it is empty. Raises UsageError."""
-    if text is None or text == "":
-        return None
-    number = _number(text)
-    if number is None or not number.is_integer():
-        raise UsageError(f"{shown(text)} is no step")
-    if isinstance(text, str) and text.strip().lstrip("-").isdigit():
-        return rules.check_step(int(text))
-    return rules.check_step(text if isinstance(text, int) else int(number))
-
-
-def _time(text: Any) -> int | None:
-    """A cell as a time in milliseconds; None when it is empty. Raises UsageError."""
-    if text is None or text == "":
-        return None
-    return rules.check_time(text.strip() if isinstance(text, str) else text)

@@ -29,13 +29,17 @@ def join(children: list[Child] | tuple[Child, ...]) -> Markup:
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Markup:
-    """An element. Attributes that are None or False are left out, True stands alone; `class_` is class, `_` is `-`."""
+    """An element. Attributes that are None or False are left out, True stands alone; `class_` is class, `_` is `-`.
+
+    A `Markup` stands in an attribute as it is.
+    """
     words = [name]
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         key = key.rstrip("_").replace("_", "-")
-        words.append(key if value is True else f'{key}="{escape(tame(_written(value), 1_000_000))}"')
+        said = value if isinstance(value, Markup) else escape(tame(_written(value), 1_000_000))
+        words.append(key if value is True else f'{key}="{said}"')
     if name in _EMPTY and not children:
         return Markup(f"<{' '.join(words)}/>")
     return Markup(f"<{' '.join(words)}>{join(children)}</{name}>")

@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from importlib import resources
 
 from trk.pictures.curves import Chart
@@ -57,6 +58,16 @@ def table(caption: str, head: Sequence[Child], rows: Sequence[Sequence[Markup]],
     heading = tag("caption", tag("span", caption))
     drawn = tag("table", heading, tag("thead", tag("tr", *cells)), tag("tbody", *body), class_=class_)
     return tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def frame(path: str, content: str) -> Markup:
+    """A page of somebody else's, to be folded out: a sandbox, so that nothing in it acts or is fetched.
+
+    Beside that it is under the policy of the page around it, by which no script, style or address of its own counts.
+    """
+    shown = tag("iframe", sandbox="", srcdoc=Markup(escape(content)), title=tame(path), loading="lazy")
+    note = tag("p", "Its scripts, styles and pictures from elsewhere do nothing here.", class_="quiet")
+    return tag("details", tag("summary", tame(path)), shown, note)
 
 
 def legend(numbers: Mapping[str, int], labels: Mapping[str, str]) -> Markup:

@@ -13,7 +13,7 @@ from typing import get_args
 from trk import rules
 from trk.errors import NotFound, TrkError, UsageError
 from trk.media.table_cells import count
-from trk.pictures import gather, plotting, sections
+from trk.pictures import frames, gather, plotting, sections
 from trk.pictures.curves import Chart
 from trk.pictures.gather import Wanted
 from trk.pictures.plotting import Style
@@ -46,6 +46,7 @@ class Findings:
     best: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     comparison: Comparison | None = None
     artifacts: Mapping[str, Sequence[ArtifactRecord]] = field(default_factory=dict)
+    pages: frames.Pages = field(default_factory=dict)
     notes: Sequence[str] = ()
     written: datetime | None = None
 
@@ -75,10 +76,11 @@ def report(
     """Write a page of HTML about runs, which needs no network; returns the file's path.
 
     It has a leaderboard by `metric` (left out: a metric of most runs whose direction is known), its charts over steps,
-    how params go with it, what differs in params and tags, artifacts, and with `baseline` (as in `trk.compare`) what is
-    better or worse. `runs` are named as everywhere; `best`, `filter`, `experiment` and `n` choose as in `trk.plot`;
-    left out, it is the newest runs of the settings' experiment, else of all. With `log` the page is also logged as
-    `trk-report.html` into the run it is about, or of several into the active one.
+    how params go with it, what differs in params and tags, artifacts (HTML pages of up to 500 kB in frames in which
+    nothing acts), and with `baseline` (as in `trk.compare`) what is better or worse. `runs` are named as everywhere;
+    `best`, `filter`, `experiment` and `n` choose as in `trk.plot`; left out, it is the newest runs of the settings'
+    experiment, else of all. With `log` the page is also logged as `trk-report.html` into the run it is about, or of
+    several into the active one.
 
     Raises UsageError, NotFound, NoActiveRun (with `log`), Conflict when that run has ended, SourceUnavailable.
     """
@@ -118,9 +120,10 @@ def findings(wanted: Wanted, *, baseline: RunName | None = None, title: str | No
     ordered = _ordered(records, best, modes.get(metric) if metric else None)
     charts = [plotting.chart_of(name, ordered, points, Style()) for name in _first(names, metric)]
     artifacts, notes = _artifacts(found, ordered, wanted)
+    pages = frames.fetched(found, ordered, artifacts, f"{NAME}.html", wanted)
     return Findings(
         title or _title(ordered), found.name, ordered, [chart for chart in charts if chart.curves], modes, metric, best,
-        comparison, artifacts, [*left, *notes], datetime.now(UTC),
+        comparison, artifacts, pages, [*left, *notes], datetime.now(UTC),
     )  # fmt: skip
 
 

@@ -247,7 +247,8 @@ def _artifacts(found: Findings, numbers: Mapping[str, int], names: Mapping[str, 
         note = tag("p", f"{more} more: trk artifacts ls {run.run_id}") if more > 0 else None
         count = f"{len(some)} file{'s' if len(some) > 1 else ''}"
         summary = tag("summary", f"{numbers[run.run_id]} {names[run.run_id]}: {count}")
-        listed.append(tag("details", summary, table(caption, head, rows), note))
+        shown = [pages.frame(one.path, page) for one in some if (page := found.pages.get((run.run_id, one.path)))]
+        listed.append(tag("details", summary, table(caption, head, rows), note, *shown))
     return listed
 
 

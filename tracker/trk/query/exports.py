@@ -138,7 +138,8 @@ def _export(
 ) -> ExportedTable:
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if name is None and format is None:
-        raise UsageError("a file that is open has no ending that says the format", hint=", ".join(written.FORMATS))
+        known = "|".join(written.FORMATS)
+        raise UsageError("an open file has no ending that says the format", hint=f"--format {known}")
     form = written.format_of(name or "", format)
     written.check_installed(form)
     deadline = time.monotonic() + timeout
