@@ -1,4 +1,4 @@
-"""Ctrl-C as the way in which a command that goes on is ended: it finishes what it is at, and tells."""
+"""Ctrl-C, or SIGTERM, as the way in which a command that goes on is ended: it finishes what it is at, and tells."""
 
 from __future__ import annotations
 
@@ -8,22 +8,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from trk_cli.declared import Leave
+
+
+class Stop(threading.Event):
+    """Set when the command is to end; `leave` then ends it with that signal's exit code."""
+
+    number = signal.SIGINT
+
+    def leave(self) -> None:
+        """Raise Leave when it was set."""
+        if self.is_set():
+            raise Leave(128 + self.number)
+
 
 @contextmanager
-def on_interrupt() -> Iterator[threading.Event]:
-    """Yields what is set by the first Ctrl-C; the second one interrupts, as ever."""
-    stop = threading.Event()
+def on_signal() -> Iterator[Stop]:
+    """Yields what is set by the first signal; the second one acts as ever."""
+    stop = Stop()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
+        stop.number = signal.Signals(number)
+        for one, plain in before.items():
+            signal.signal(one, plain)
         stop.set()
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # it is ignored, as in the background of a script; or a host's own
-        yield stop
-        return
-    signal.signal(signal.SIGINT, ask)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # One that is ignored, as Ctrl-C is in the background of a script, stays so; and a host's own is the host's.
+    before = {number: how for number, how in before.items() if how in (signal.default_int_handler, signal.SIG_DFL)}
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, plain in before.items():
+            signal.signal(number, plain)

@@ -334,14 +334,15 @@ def test_the_command_says_what_it_did(call: Any, run: trk.Run) -> None:
     assert call("watch-file", "m.jsonl").code == 3
 
 
-def test_ctrl_c_ends_the_command(run: trk.Run) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command(number: int, code: int, run: trk.Run) -> None:
     Path("m.jsonl").write_text(lines(0, 3))
-    code = "import sys; from trk_cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    watcher = started(code, "watch-file", "m.jsonl")
+    program = "import sys; from trk_cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    watcher = started(program, "watch-file", "m.jsonl")
     until(lambda: len(taken(run)) == 3)
-    os.kill(watcher.pid, signal.SIGINT)
+    os.kill(watcher.pid, number)
     _, said = watcher.communicate(timeout=30)
-    assert watcher.returncode == 130
+    assert watcher.returncode == code
     assert said.splitlines() == ["watching m.jsonl (Ctrl-C ends it)", "3 lines of m.jsonl, 3 points"]
 
 

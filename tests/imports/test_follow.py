@@ -192,15 +192,16 @@ def test_a_follower_that_is_killed_at_any_time_loses_and_doubles_nothing(project
     assert journal().read("SELECT count(*) FROM rows WHERE kind = 'metric'")[0][0] == count
 
 
-def test_ctrl_c_ends_following_and_tells(project: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_following_and_tells(number: int, code: int, project: Path) -> None:
     logs = project / "logs"
     write(logs, (NOON, 0, [old("loss", 7.0)]))
-    code = "import sys; from trk_cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    follower = started(code, "import", "tensorboard", str(logs), "--follow", "-e", "digits")
+    program = "import sys; from trk_cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    follower = started(program, "import", "tensorboard", str(logs), "--follow", "-e", "digits")
     until(lambda: len(taken()) == 1)
-    os.kill(follower.pid, signal.SIGINT)
+    os.kill(follower.pid, number)
     out, said = follower.communicate(timeout=30)
-    assert follower.returncode == 130
+    assert follower.returncode == code
     run = trk.get_run("logs", source="local")
     assert (out, run.status, run.experiment) == (f"{run.run_id}\n", "FINISHED", "digits")
     assert said.splitlines()[0] == f"following {logs} (Ctrl-C ends it)"

@@ -10,7 +10,7 @@ from trk.media.table_cells import count
 from trk.tracker import need_run
 from trk_cli import forms, output, progress, stopping
 from trk_cli.commands import options
-from trk_cli.declared import Argument, Leave, Option
+from trk_cli.declared import Argument, Option
 
 TOLD = 20  # bad lines that are told one by one
 
@@ -42,7 +42,7 @@ def watch_file(
     idle = None if until_idle is None else options.seconds(until_idle)
     if not once:
         output.talk(f"watching {file} (Ctrl-C ends it)", quiet=quiet)
-    with stopping.on_interrupt() as stop, progress.grown(quiet, "watching") as report:
+    with stopping.on_signal() as stop, progress.grown(quiet, "watching") as report:
         done = watch(
             file, run=into, type=type, step=step, time=time, once=once, until_idle=idle, stop=stop,
             warn=lambda text: output.warn(text, quiet=quiet),
@@ -51,8 +51,7 @@ def watch_file(
     _tell(done, file, quiet)
     if json:
         output.emit(forms.dumps(_json(into.id, done)) + "\n")
-    if stop.is_set():
-        raise Leave(130)
+    stop.leave()
 
 
 def _tell(done: LoggedLines, file: str, quiet: bool) -> None:

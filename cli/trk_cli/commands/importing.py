@@ -12,7 +12,7 @@ from trk.media.table_cells import count
 from trk.records import Status
 from trk_cli import output, progress, stopping
 from trk_cli.commands import carry, options
-from trk_cli.declared import Argument, Leave, Option
+from trk_cli.declared import Argument, Option
 from trk_cli.results import Text
 
 MOST_TOLD = 10  # runs that were left out, and names that were changed
@@ -124,14 +124,13 @@ def _follow(
         raise UsageError("import tensorboard takes one LOGDIR", hint="trk help import")
     idle = None if flags["--until-idle"] is None else options.seconds(flags["--until-idle"])
     output.talk(f"following {words[0]} (Ctrl-C ends it)", quiet=quiet)
-    with stopping.on_interrupt() as stop, progress.grown(quiet, "following") as report:
+    with stopping.on_signal() as stop, progress.grown(quiet, "following") as report:
         done = follow_tensorboard(
             words[0], until_idle=idle, stop=stop, name=flags["--name"], experiment=flags["--experiment"],
             backends=backend or None, progress=report, warn=lambda text: output.warn(text, quiet=quiet), **places,
         )  # fmt: skip
     _show(done, json=json, quiet=quiet)
-    if stop.is_set():
-        raise Leave(130)
+    stop.leave()
 
 
 def _show(done: ImportReport, *, json: bool, quiet: bool) -> None:
