@@ -141,6 +141,8 @@ def test_a_run_is_needed(project: Path) -> None:
 
 
 def test_a_command_line_in_a_list_keeps_no_secret(run: trk.Run) -> None:
+    nested = {"steps": [["--password", "hunter2"]], "jobs": [{"run": ("x", ["--token", "x" * 20])}]}
+    assert set(trk.capture_hyperparams(nested).left_out) == {"steps", "jobs"}
     given = {"cmd": ["--password", "hunter2"], "keys": ("--api-key", "x" * 20), "sizes": [1, 2], "lr": ["--lr", "0.1"]}
     found = trk.capture_hyperparams(given, run=run)
     assert set(found.left_out) == {"cmd", "keys"}

@@ -164,14 +164,21 @@ def _judged(name: str, value: Any) -> str | _Reason:
         return _Reason(NOT_PLAIN)
     if len(text) > LONGEST:
         return _Reason(TOO_LONG)
-    words = [str(one) for one in value] if isinstance(value, (list, tuple)) else []
-    if looks_secret(name, text) or list(masked_words(words)) != words:
+    if looks_secret(name, text) or any(list(masked_words(words)) != words for words in _lists(value)):
         return _Reason(SECRET)
     rules.check_param_name(name)
     try:
         return rules.check_text(text, name)
     except UsageError:
         return _Reason(NOT_PLAIN)
+
+
+def _lists(value: Any) -> Iterator[list[str]]:
+    """The lists in a value, however deep, as words: each may be a command line."""
+    if isinstance(value, (list, tuple)):
+        yield [str(one) for one in value]
+    for one in value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ():
+        yield from _lists(one)
 
 
 def _text(value: Any) -> str | None:
