@@ -142,6 +142,7 @@ def test_a_table_that_was_refused_and_is_then_taken_is_delivered_whole(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "PAUSE_S", 0.0)
+    monkeypatch.setattr(patience, "PAUSE_SHARE", 0.0)
     run = start()
     run.log_table("t", [{"n": 1}])
     server.refuses = lambda row: row.kind is Kind.TABLE

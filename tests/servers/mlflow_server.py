@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,11 +21,17 @@ START_WITHIN_S = 120  # MLflow imports for several seconds, and its first start 
 STOP_WITHIN_S = 10
 
 
+PORTS = range(10_000, 32_000)  # below those that a system gives by itself to whoever wants any, as most tests do
+LISTENS = b"Uvicorn running on "
+
+
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on just now, and hardly anybody will before a slow server does."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = secrets.choice(PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class MlflowServer:
@@ -36,6 +43,7 @@ class MlflowServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._said = 0  # bytes of the log before it was started
 
     def start(self) -> None:
         """Start it, and wait until it answers; one that runs is left alone."""
@@ -47,6 +55,7 @@ class MlflowServer:
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         ours = {key: text for key, text in os.environ.items() if not key.startswith(("MLFLOW_", "_MLFLOW_"))}
         with self.log.open("ab") as log:
+            self._said = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *self._options()],
                 stdin=subprocess.DEVNULL,
@@ -75,6 +84,8 @@ class MlflowServer:
             time.sleep(0.05)
 
     def _is_healthy(self) -> bool:
+        if LISTENS not in self.log.read_bytes()[self._said :]:
+            return False  # whoever answers there may be another one
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
                 return bool(answer.status == 200)
