@@ -9,7 +9,7 @@ from typing import Any
 def run_of(told: Mapping[str, Any]) -> Any:
     """A run without its inputs and outputs. What is not told is what it is in MLflow's protocol: 0, empty, RUNNING.
 
-    Raises AttributeError, TypeError, ValueError for what is no run.
+    Raises AttributeError, KeyError, TypeError, ValueError for what is no run.
     """
     from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 
