@@ -268,6 +268,7 @@ def test_another_signal_has_it_write_down_where_its_threads_are(place: Place) ->
 
 def test_settings_that_say_off_are_heard_by_log_commands(place: Place) -> None:
     place.done("start", "-q")
+    place.serving()  # before it has its lock there is none to stop
     place.done("daemon", "stop")
     (place.project / ".trk" / "config.toml").write_text('daemon = "off"\n')
     os.utime(Path(place.folder) / lock.LOCK, (0, 0))

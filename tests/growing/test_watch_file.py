@@ -251,6 +251,17 @@ def test_two_may_watch_the_same_file(run: trk.Run) -> None:
     assert taken(run) == list(range(300))
 
 
+def test_two_may_begin_in_one_moment(run: trk.Run) -> None:
+    Path("m.jsonl").write_text(lines(0, 3))
+    both = [Watching(run, str(Path("m.jsonl").absolute()), print, "jsonl", None, None) for _ in range(2)]
+    for one in both:
+        one.begin()  # each has read the journal before the other one wrote
+    assert sorted(one.take() for one in both) == [0, 3]
+    for one in both:
+        one.finish(is_on=False)
+    assert taken(run) == [0, 1, 2]
+
+
 def test_a_line_that_is_too_long_is_one_bad_line(run: trk.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "CHUNK", 4096)
     monkeypatch.setattr(reading, "MAX_LINE", 4000)

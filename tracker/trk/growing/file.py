@@ -74,7 +74,7 @@ class Watching:
 
     def begin(self) -> None:
         """Keep that somebody watches: who ends the run then takes what is there. Raises Conflict, NotFound."""
-        self._write(self._reader.hello())
+        self._beside_others(lambda: self._write(self._reader.hello()))
 
     def take(self) -> int:
         """Take all whole lines that are there; returns how many points that were."""
@@ -82,21 +82,28 @@ class Watching:
             self._over()
             return 0
         before = self._points
+        try:
+            self._beside_others(self._write_all)
+        except Conflict:
+            if lifecycle.is_open(self._run.journal, self._run.id):
+                raise
+            self._over()
+        self._say(self._reader.notes)
+        return self._points - before
+
+    def _write_all(self) -> None:
+        while (taken := self._reader.next(ROWS, now_ms())) is not None:
+            self._write(taken)
+
+    def _beside_others(self, write: Callable[[], None]) -> None:
+        """Write, and once more from the journal's place when another one has just taken lines of this file."""
         for _ in range(MOST_AGAIN):
             try:
-                while (taken := self._reader.next(ROWS, now_ms())) is not None:
-                    self._write(taken)
-                break
+                write()
+                return
             except watched.Moved:
                 self._reader.close()
                 self._reader = self._resumed()
-            except Conflict:
-                if lifecycle.is_open(self._run.journal, self._run.id):
-                    raise
-                self._over()
-                break
-        self._say(self._reader.notes)
-        return self._points - before
 
     def _over(self) -> None:
         self.is_over = True
@@ -144,13 +151,7 @@ class Watching:
         """Take a last line that is whole though nothing ends it; keep that nobody watches any more."""
         try:
             if not self.is_over:
-                for _ in range(MOST_AGAIN):
-                    try:
-                        self._write(self._reader.last(now_ms(), is_on))
-                        break
-                    except watched.Moved:
-                        self._reader.close()
-                        self._reader = self._resumed()
+                self._beside_others(lambda: self._write(self._reader.last(now_ms(), is_on)))
         except (Conflict, NotFound):  # the run was ended at this moment
             self._over()
         self._say(self._reader.notes)
