@@ -234,3 +234,31 @@ def test_another_process_delivers_nothing_into_an_active_run(places: Places) -> 
     process.communicate()
     gone = command("sync", "--json", "--timeout", "5")
     assert "has ended" in gone.stdout + gone.stderr
+
+
+WHILE_IMPORTED = """
+import importlib
+import sys
+import threading
+from trk import active
+from trk.backends import _wandb_sdk
+
+name, answers = sys.argv[1], set()
+thread = threading.Thread(target=importlib.import_module, args=(name,))
+thread.start()
+if name == "wandb":
+    while name not in sys.modules:
+        thread.join(0.001)
+    assert callable(_wandb_sdk.module().init)
+while thread.is_alive():
+    thread.join(0.001)
+    answers |= {active.mlflow_run_id(), active.mlflow_uri(), active.wandb_run()}
+print(answers)
+"""
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_package_that_another_thread_is_just_importing_has_no_active_run(name: str) -> None:
+    done = program(WHILE_IMPORTED, name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("{None}", "set()")

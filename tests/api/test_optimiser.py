@@ -51,7 +51,7 @@ def check_all_is_there(places: Places, fetched: Path, iterations: int) -> None:
 
 def test_it_has_runs_of_its_own(places: Places, tmp_path: Path) -> None:
     done = run(places, "own")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     check_all_is_there(places, tmp_path / "fetched", ITERATIONS)
     assert (places.wandb().state, places.mlflow().info.status) == ("finished", "FINISHED")
 

@@ -27,9 +27,16 @@ from trk.tracker import hand_over
 PLACES = ("mlflow", "wandb")
 
 
+def _imported(name: str) -> Any:
+    """A module that this process has imported: who has not is in no run of it. None also while a thread imports it."""
+    module = sys.modules.get(name)
+    # CPython's own mark of what has a name already and nothing in it yet.
+    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
+
+
 def mlflow_run_id() -> str | None:
     """The id of the run that this thread is in by MLflow's own means; None when there is none, or it is captured."""
-    mlflow = sys.modules.get("mlflow")  # who has not imported it is in no run of it
+    mlflow = _imported("mlflow")
     if _is_captured(mlflow):
         return None
     run = mlflow.active_run() if mlflow is not None else None
@@ -38,7 +45,7 @@ def mlflow_run_id() -> str | None:
 
 def mlflow_uri() -> str | None:
     """The tracking URI that the program has told MLflow; None when it told none."""
-    mlflow = sys.modules.get("mlflow")
+    mlflow = _imported("mlflow")
     if mlflow is None or not mlflow.is_tracking_uri_set() or _is_captured(mlflow):
         return None
     return str(mlflow.get_tracking_uri())
@@ -51,7 +58,7 @@ def _is_captured(mlflow: Any) -> bool:
 
 def wandb_run() -> Any:
     """The SDK's run that is active in this process; None when there is none."""
-    wandb = sys.modules.get("wandb")
+    wandb = _imported("wandb")
     run = getattr(wandb, "run", None)
     return None if run is None or hosts.has_ended(run) else run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from trk import active, backends, config, owners, session
 from trk.api import _writing
 from trk.api._arguments import InitArguments, is_off, sorted_out
 from trk.backends import _wandb_own as own
-from trk.backends import _wandb_server, bounded
+from trk.backends import _wandb_sdk, _wandb_server, bounded
 from trk.backends.active import has_ended
 from trk.errors import BackendUnavailable, SourceUnavailable, TrkError
 from trk.journal import lifecycle, read
@@ -50,6 +51,7 @@ def _prepare_wandb(tracker: ExperimentTracker) -> None:
         return
     if arguments.api_key:
         own.set_key(target, arguments.api_key)
+    _wandb_sdk.module()  # its import is not the server's time
     try:
         bounded.answer("W&B", time.monotonic() + PREPARE_S, lambda: _wandb_server.check_login(target))
     except (BackendUnavailable, SourceUnavailable):
@@ -62,6 +64,7 @@ def _prepare_mlflow(tracker: ExperimentTracker) -> None:
     resolved = _resolved(tracker, ["mlflow"], InitArguments())
     target = config.target("mlflow", resolved)
     _need("mlflow", target)
+    importlib.import_module("mlflow")  # its import is not the server's time
     backend = MlflowBackend(target)
     name = str(tracker.mlflow_experiment_name)
     try:

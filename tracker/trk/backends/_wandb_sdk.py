@@ -78,7 +78,7 @@ def module() -> Any:
         if "wandb" not in sys.modules:
             with settings.hidden(_FOREIGN), settings.overridden(WANDB_ERROR_REPORTING="false"):
                 importlib.import_module("wandb")
-        return sys.modules["wandb"]
+        return importlib.import_module("wandb")  # which waits for a thread of the program that is just importing it
 
 
 @contextlib.contextmanager
