@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 from trk.ids import new_run_id
 from trk.journal import write
 from trk.journal.db import Journal
+
+ROOM_S = 25.0  # what a busy machine may add to the time that something is to take
 
 COMMAND = [sys.executable, "-m", "trk_cli"]
 
@@ -102,7 +105,23 @@ def started(code: str, *words: str, **env: str) -> subprocess.Popen[str]:
     )
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+@contextlib.contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    """See that something is given up after so long: far from what it would take else, however busy the machine is."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds + ROOM_S
+
+
+@contextlib.contextmanager
+def costs_at_most(seconds: float) -> Iterator[None]:
+    """See that something costs this thread no more of the processor, whoever else has it meanwhile."""
+    began = time.thread_time()
+    yield
+    assert time.thread_time() - began < seconds
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not condition():

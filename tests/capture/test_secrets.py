@@ -3,12 +3,12 @@
 import random
 import shlex
 import string
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import costs_at_most
 from trk.addresses import without_userinfo
 from trk.capture.secrets import MASK, MAX_COMMAND, is_secret_name, mask, mask_command
 
@@ -314,13 +314,12 @@ def test_a_long_command_line_is_cut_after_masking() -> None:
 
 
 def test_masking_is_linear_in_hostile_text() -> None:
-    began = time.monotonic()
-    for text in ("a" * 100_000, "token=" * 20_000, "a://" * 30_000, '"' * 100_000, "--a " * 30_000, "=" * 100_000):
-        mask(text)
-        mask_command([text])
-    mask("eyJ" * 30_000 + "." * 30_000 + "\\" * 30_000 + "-----BEGIN PRIVATE KEY-----" * 1000)
-    mask("a:" * 50_000 + " " * 100_000 + "local-" * 10_000 + "xoxb." * 10_000 + "A" * 100_000)
-    assert time.monotonic() - began < 10
+    with costs_at_most(10):
+        for text in ("a" * 100_000, "token=" * 20_000, "a://" * 30_000, '"' * 100_000, "--a " * 30_000, "=" * 100_000):
+            mask(text)
+            mask_command([text])
+        mask("eyJ" * 30_000 + "." * 30_000 + "\\" * 30_000 + "-----BEGIN PRIVATE KEY-----" * 1000)
+        mask("a:" * 50_000 + " " * 100_000 + "local-" * 10_000 + "xoxb." * 10_000 + "A" * 100_000)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=8))

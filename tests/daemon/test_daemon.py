@@ -77,9 +77,8 @@ def test_a_run_without_a_backend_needs_none(place: Place) -> None:
 def test_what_needs_the_user_is_not_waited_for(place: Place) -> None:
     place.done("start", "-q", "-b", "mlflow", MLFLOW_TRACKING_URI="gopher://nowhere")
     place.done("log-metric", "loss", "1")
-    began = time.monotonic()
-    ended = place.trk("end", "--timeout", "60")
-    assert time.monotonic() - began < 30
+    with helpers.in_time(0):
+        ended = place.trk("end", "--timeout", "50")
     assert ended.returncode == 0
     assert "trk sync" in ended.stderr
     assert place.trk("sync", "--strict", "--timeout", "60").returncode == 6

@@ -80,9 +80,7 @@ def test_a_thread_delivers_while_the_program_goes_on_and_no_daemon_is_started(pl
         "run = trk.start(delivery='thread')\n"
         "for n in range(3):\n"
         "    run.log_metric('loss', n)\n"
-        "    began = time.monotonic()\n"
         "    arrived(n + 1)\n"
-        "    print(time.monotonic() - began)\n"
         "time.sleep(1.1)\n"  # the next log call looks after the daemon
         "run.log_metric('loss', 3)\n"
         "run.end(strict=True)\n"
@@ -91,9 +89,7 @@ def test_a_thread_delivers_while_the_program_goes_on_and_no_daemon_is_started(pl
     child = program(place, code)
     said, errors = child.communicate(timeout=60)
     assert (child.returncode, errors) == (0, "")
-    *times, names = said.splitlines()
-    assert max(float(time) for time in times) < 2
-    assert "trk-delivery" in names
+    assert "trk-delivery" in said
     assert once(place) == [1, 2, 3, 4, 5]
     assert lock.look(place.folder) is None
 
@@ -217,9 +213,8 @@ def test_a_sync_of_somebody_else_gets_its_turn_from_a_thread_that_never_rests(pl
     place.done("log-metric", "loss", "1", TRK_DAEMON="off")
     child = program(place, BESIDE)
     helpers.until(lambda: len(place.arrived()) > 10)
-    began = time.monotonic()
-    place.done("end", "-q", "--strict", TRK_DAEMON="off")
-    assert time.monotonic() - began < 20
+    with helpers.in_time(0):
+        place.done("end", "-q", "--strict", "--timeout", "50", TRK_DAEMON="off")
     (place.project / "stop").touch()
     _, errors = child.communicate(timeout=60)
     assert (child.returncode, errors) == (0, "")

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+import helpers
 import trk
 from delivery.hostile import Server, effects
 from trk import delivery
@@ -271,7 +272,7 @@ def test_retry_after_is_honoured(server: Server) -> None:
     server.before = failing("deliver", BackendUnavailable("slow down", retry_after=0.7))
     begun = time.monotonic()
     deliver(run)
-    assert 0.7 <= time.monotonic() - begun < 10
+    assert time.monotonic() - begun >= 0.7
     assert state(run).delivered == 1
 
 
@@ -359,9 +360,8 @@ def test_what_needs_the_user_stops_that_backend_only_and_is_told(server: Server,
     for run in runs:
         run.log_metric("loss", 1.0)
     server.before = always(call, BackendNeedsUser("no key", hint="trk login"))
-    begun = time.monotonic()
-    assert deliver(runs[0]).finished
-    assert time.monotonic() - begun < 15
+    with helpers.in_time(0):
+        assert deliver(runs[0], timeout=120).finished
     for run in runs:
         assert (state(run).pending, state(run).last_error) == (1, "no key (trk login)")
         assert state(run, "other").delivered == 1
@@ -529,8 +529,8 @@ def test_a_backend_that_hangs_delays_nobody(server: Server, other: Server, call:
     other.after = lambda name, what: at.append(time.monotonic()) if name == "deliver" else None
     begun = time.monotonic()
     try:
-        assert not deliver(run, timeout=1.5).finished
-        assert time.monotonic() - begun < 15
+        with helpers.in_time(1.5):
+            assert not deliver(run, timeout=1.5).finished
         assert at[0] - begun < 1.5
         assert state(run, "other").delivered == 1
         if call != "close":
@@ -558,9 +558,8 @@ def test_what_a_late_call_carried_is_known_afterwards(server: Server) -> None:
 def test_no_delivery_takes_longer_than_its_timeout(server: Server, timeout: float) -> None:
     run = start()
     server.before = always("open", BackendUnavailable("down", retry_after=100))
-    begun = time.monotonic()
-    assert not deliver(run, timeout=timeout).finished
-    assert time.monotonic() - begun < timeout + 1.5
+    with helpers.in_time(timeout):
+        assert not deliver(run, timeout=timeout).finished
 
 
 # -- one deliverer at a time --------------------------------------------------------------------------------------
@@ -594,9 +593,8 @@ def test_who_waits_in_vain_for_the_other_deliverer_is_told(server: Server) -> No
     run = start()
     lock = engine.DeliverLock(run.folder)
     assert lock.acquire(0)
-    begun = time.monotonic()
-    assert deliver(run, timeout=0.2) == Outcome(finished=False, busy=True)
-    assert time.monotonic() - begun < 15
+    with helpers.in_time(0.2):
+        assert deliver(run, timeout=0.2) == Outcome(finished=False, busy=True)
     assert server.calls == []
     lock.release()
     assert deliver(run).finished

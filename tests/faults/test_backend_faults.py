@@ -126,9 +126,8 @@ def test_a_server_that_denies_access_stops_delivery_says_so_and_gets_everything_
 ) -> None:
     run = some_run()
     proxy.turn(fault)
-    began = time.monotonic()
-    trk.sync(run.id, timeout=30)
-    assert time.monotonic() - began < 10, "nothing passes by itself here"
+    with helpers.in_time(0):  # nothing passes by itself here
+        trk.sync(run.id, timeout=60)
     assert proxy.did[fault] == 1
     found = state(run.id)
     assert (found.pending, found.rejected) == (found.logged, 0)
@@ -214,9 +213,8 @@ def test_a_daemon_that_is_denied_access_says_so_and_goes_on_when_it_is_not(
     proxy.turn("401")
     run = place.done("start", "-q")
     place.done("log-metric", "loss", "1")
-    began = time.monotonic()
-    ended = place.trk("end", "--timeout", "30")
-    assert time.monotonic() - began < 15
+    with helpers.in_time(0):
+        ended = place.trk("end", "--timeout", "50")
     assert ended.returncode == 0
     assert "MLFLOW_TRACKING_TOKEN" in ended.stderr
     assert "not authenticated" in place.status()["backends"]["mlflow"]["last_error"]

@@ -160,9 +160,9 @@ def test_what_is_wrong_with_wandb_does_not_touch_mlflow_and_is_said(
             wandb_place.done("log-metric", "loss", str(step))
         helpers.until(lambda: delivery(wandb_place, run_id, "mlflow")["pending"] == 0, 40)
         helpers.until(lambda: WORDS[fault] in str(delivery(wandb_place, run_id)["last_error"]), 20)
-        began = time.monotonic()
-        done = wandb_place.trk("end", "--timeout", "3")
-        assert (done.returncode, time.monotonic() - began < 20) == (0, True)
+        with helpers.in_time(3):
+            done = wandb_place.trk("end", "--timeout", "3")
+        assert done.returncode == 0
         assert WORDS[fault] in done.stderr
         assert "Traceback" not in done.stderr
         assert delivery(wandb_place, run_id, "mlflow")["pending"] == 0
@@ -294,9 +294,9 @@ def test_whoever_ends_a_run_leaves_in_time_though_wandb_hangs(
         "import trk\nrun = trk.start()\nrun.log_metric('loss', 1)\n"
         "assert run.end(timeout=3).backends['wandb'].pending == 2\n"
     )
-    began = time.monotonic()
-    done = helpers.program(program)
-    assert (done.returncode, done.stdout, time.monotonic() - began < 20) == (0, "", True)
+    with helpers.in_time(3):
+        done = helpers.program(program)
+    assert (done.returncode, done.stdout) == (0, "")
     assert [line for line in done.stderr.splitlines() if "is not all at wandb" not in line] == []
     wandb_server.faults.clear()
     assert wandb_place.trk("sync", "--strict", "-q", "--timeout", "60").returncode == 0
@@ -320,10 +320,8 @@ def test_a_daemon_leaves_in_time_though_wandb_hangs(wandb_server: WandbServer, w
     for run in runs:
         run.log_metric("loss", 2)
     pid = wandb_place.serving()
-    began = time.monotonic()
     assert wandb_place.trk("daemon", "stop").returncode == 0
-    assert time.monotonic() - began < 10
-    helpers.until(lambda: _is_gone(pid), 5)
+    helpers.until(lambda: _is_gone(pid))
     wandb_server.faults.clear()
     for run in runs:
         run.finish()

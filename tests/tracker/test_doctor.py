@@ -118,10 +118,9 @@ def test_a_check_that_hangs_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) ->
         yield from ()
 
     monkeypatch.setattr(checkup, "CHECKS", (("hanging", hanging), *checkup.CHECKS))
-    began = time.monotonic()
-    checks = trk.doctor(2)
+    with helpers.in_time(2):
+        checks = trk.doctor(2)
     over.set()
-    assert time.monotonic() - began < 30
     assert checks[0] == checkup.Check("hanging", "fail", "no answer within 2 s", "trk doctor --timeout 20")
     assert len(checks) > 10
 
@@ -572,14 +571,10 @@ def test_a_server_that_is_none_of_mlflows_fails(answer: bytes, words: str, on_ml
 
 
 def test_a_server_that_is_silent_or_gone_is_found_out_in_time(on_mlflow: Point) -> None:
-    import requests
-
-    assert requests  # its import is not what is measured
     with FaultServer(None) as server:
         on_mlflow(server.url)
-        began = time.monotonic()
-        assert only("backend mlflow", 3).state == "fail"
-        assert time.monotonic() - began < 4.5
+        with helpers.in_time(3):
+            assert only("backend mlflow", 3).state == "fail"
     with closed_port() as url:
         on_mlflow(url)
         check = only("backend mlflow")
