@@ -2,10 +2,13 @@
 
 import math
 import re
+import warnings
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -223,6 +226,24 @@ def test_a_tensor_without_a_float_is_asked_for_its_item() -> None:
             return 0.25
 
     assert rules.to_number(Scalar()) == 0.25
+
+
+def test_a_tensor_with_a_gradient_is_its_value_without_a_warning() -> None:
+    class Tensor:
+        def __float__(self) -> float:
+            warnings.warn("it requires a gradient", stacklevel=2)
+            return 0.25
+
+        def item(self) -> float:
+            return 0.25
+
+    tensors: list[Any] = [Tensor()]
+    if find_spec("torch") is not None:
+        import torch
+
+        tensors += [torch.tensor(0.25, requires_grad=True), torch.tensor(0.25, dtype=torch.bfloat16)]
+    for tensor in tensors:
+        assert rules.to_number(tensor) == 0.25
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.797e308, -1.7976931348623157e308])

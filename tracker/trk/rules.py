@@ -254,7 +254,7 @@ def to_number(value: object, what: str = "value") -> float:
         or getattr(getattr(value, "dtype", None), "kind", "f") in _NO_NUMBERS
     ):
         raise UsageError(f"{what} must be one number, not {shown(value)}")
-    if not hasattr(value, "__float__") and hasattr(value, "item"):
+    if hasattr(value, "item"):  # float() of a tensor that has a gradient warns
         value = value.item()
     return _as_float(value, what)
 
