@@ -295,7 +295,7 @@ def test_a_server_that_asks_for_no_pause_is_not_hammered(server: Server, asked: 
 def test_a_senseless_retry_after_breaks_nothing(server: Server, asked: float) -> None:
     run = start()
     server.before = always("open", BackendUnavailable("slow down", retry_after=asked))
-    assert not deliver(run, timeout=0.3).finished
+    assert not deliver(run, timeout=1).finished
     assert state(run).last_error == "slow down"
 
 
@@ -303,7 +303,7 @@ def test_while_it_fails_the_reason_is_told_and_then_forgotten(server: Server) ->
     run = start()
     run.log_metric("loss", 1.0)
     server.before = always("deliver", BackendUnavailable("connection refused", hint="start it"))
-    assert not deliver(run, timeout=0.3).finished
+    assert not deliver(run, timeout=1).finished
     assert state(run).last_error == "connection refused (start it)"
     server.before = lambda name, what: None
     deliver(run)
@@ -319,7 +319,7 @@ def test_a_run_that_is_through_has_no_failure_of_a_later_one(server: Server) -> 
             raise BackendUnavailable("down by now")
 
     server.before = fault
-    deliver(first, timeout=0.3)
+    deliver(first, timeout=1)
     assert (state(first).pending, state(first).last_error) == (0, None)
     assert state(second).last_error == "down by now"
 
@@ -332,7 +332,7 @@ def test_whatever_an_sdk_raises_is_told_and_loses_nothing(
     run = start(backends=BOTH)
     run.log_metric("loss", 1.0)
     server.before = always(call, error)
-    deliver(run, timeout=0.5)
+    deliver(run, timeout=1)
     assert state(run, "other").delivered == 1
     if call != "close":  # by then all had arrived
         assert str(state(run).last_error).startswith(type(error).__name__)
@@ -471,10 +471,9 @@ def test_halving_that_is_cut_short_goes_on_where_it_was(server: Server) -> None:
     server.refuses = slow
     rounds = 0
     while state(run).pending:
-        before = state(run).rejected
         deliver(run, timeout=0.2)
-        assert state(run).rejected > before, "no delivery may be in vain"
         rounds += 1
+        assert rounds < 100, "who begins from the first row each time never comes to the last"
     assert rounds > 1
 
 
