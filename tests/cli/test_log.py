@@ -44,6 +44,19 @@ def piped(*words: str) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+def say(process: subprocess.Popen[bytes], words: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(words)
+    process.stdin.flush()
+
+
+def answer(process: subprocess.Popen[bytes], line: bytes) -> bytes:
+    """What `--ack` says to a line."""
+    say(process, line)
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 def test_lines_are_logged_bad_ones_are_told_and_the_rest_goes_on(run: Run) -> None:
     text = '\ufeff{"loss": 0.5, "step": 1}\r\nloss=0.25 f1=0.9 step=2\n\noops\n{"loss": 0.125}'
     done = command("log", "-", "--json", input=text)
@@ -98,13 +111,7 @@ def test_without_a_run_or_with_one_that_has_ended_it_fails_as_log_metric_does(ru
 
 def test_each_line_is_answered_once_it_is_durable(run: Run) -> None:
     with piped("--ack") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        said = []
-        for line in (b"a=1\n", b"\n", b"a=x\n", b'{"a": 2, "step": 7}\n', b"a=3\n"):
-            process.stdin.write(line)
-            process.stdin.flush()
-            said.append(process.stdout.readline())
+        said = [answer(process, line) for line in (b"a=1\n", b"\n", b"a=x\n", b'{"a": 2, "step": 7}\n', b"a=3\n")]
         process.kill()  # and what was answered stays
     assert said == [
         b"ok 1 0\n", b"skip\n", b"error usage the value of a 'x' is not a number (such as 0.5, -1e-3, nan, inf)\n",
@@ -116,12 +123,9 @@ def test_each_line_is_answered_once_it_is_durable(run: Run) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_slow_line_is_durable_soon_and_a_signal_loses_none_that_was_read(number: int, code: int, run: Run) -> None:
     with piped() as process:
-        assert process.stdin is not None
-        process.stdin.write(b"a=1\n")
-        process.stdin.flush()
+        say(process, b"a=1\n")
         until(lambda: len(points(run)) == 1)
-        process.stdin.write(b"a=2\na=3\nhalf a li")
-        process.stdin.flush()
+        say(process, b"a=2\na=3\nhalf a li")
         until(lambda: len(points(run)) == 3)
         process.send_signal(number)
         assert process.wait(20) == code
@@ -130,16 +134,10 @@ def test_a_slow_line_is_durable_soon_and_a_signal_loses_none_that_was_read(numbe
 
 def test_a_run_that_ends_meanwhile_stops_it_and_what_was_logged_stays(run: Run) -> None:
     with piped("--ack") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         assert process.stderr is not None
-        process.stdin.write(b"a=1\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == b"ok 1 0\n"
+        assert answer(process, b"a=1\n") == b"ok 1 0\n"
         run.end()
-        process.stdin.write(b"a=2\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == f"error conflict run {run.id} has ended (FINISHED)\n".encode()
+        assert answer(process, b"a=2\n") == f"error conflict run {run.id} has ended (FINISHED)\n".encode()
         assert process.wait(20) == 7
         assert process.stderr.read().startswith(b"lines logged before this: 1\n")
 
@@ -147,17 +145,11 @@ def test_a_run_that_ends_meanwhile_stops_it_and_what_was_logged_stays(run: Run) 
 @pytest.mark.parametrize("moved", [True, False])
 def test_nothing_goes_into_a_journal_that_was_moved_or_deleted(moved: bool, run: Run, project: Path) -> None:
     with piped("--ack") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         assert process.stderr is not None
-        process.stdin.write(b"a=1\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == b"ok 1 0\n"
+        assert answer(process, b"a=1\n") == b"ok 1 0\n"
         there = project / ".trk"
         there.rename(project / "moved") if moved else shutil.rmtree(there)
-        process.stdin.write(b"a=2\n")
-        process.stdin.flush()
-        assert process.stdout.readline().startswith(b"error journal_error ")
+        assert answer(process, b"a=2\n").startswith(b"error journal_error ")
         assert process.wait(20) == 1
         assert process.stderr.read().startswith(b"lines logged before this: 1\n")
     assert not there.exists()

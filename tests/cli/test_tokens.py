@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import typer
@@ -18,6 +18,7 @@ from trk_cli import app, hot, tokens, verbs
 
 CLICK: Any = typer.main.get_command(app.application())
 LOG_VERBS = sorted(hot.POSITIONALS)
+T = TypeVar("T")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,19 @@ def parsed_by_typer(argv: list[str]) -> dict[str, Any] | None:
         return dict(context.params)
 
 
+def read_by_both(argv: list[str], read: Callable[[], T | None]) -> tuple[T, dict[str, Any]] | None:
+    """What trk and what Typer read of a command line; None where both refuse it, or trk leaves it to Typer's help."""
+    try:
+        fast = read()
+    except UsageError:
+        with pytest.raises(UsageError):
+            tokens.rewritten(argv)
+        return None
+    slow = parsed_by_typer(argv)
+    assert (fast is None) == (slow is None)
+    return None if fast is None or slow is None else (fast, slow)
+
+
 @given(command_lines())
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @example(["log-metric", "loss", "-1e-3", "-q"])
@@ -145,17 +159,10 @@ def parsed_by_typer(argv: list[str]) -> dict[str, Any] | None:
 @example(["set-tag", "", ""])
 @example(["log-metric", "f1", "1", "--run", "a", "--run", "b"])
 def test_fast_path_and_typer_read_the_same(argv: list[str]) -> None:
-    try:
-        fast = command._fast_call(argv, hot.POSITIONALS[argv[0]])
-    except UsageError:
-        with pytest.raises(UsageError):
-            tokens.rewritten(argv)
+    found = read_by_both(argv, lambda: command._fast_call(argv, hot.POSITIONALS[argv[0]]))
+    if found is None:
         return
-    slow = parsed_by_typer(argv)
-    assert (fast is None) == (slow is None)
-    if fast is None or slow is None:
-        return
-    options, positionals = fast
+    (options, positionals), slow = found
     given_words: list[str] = []
     for argument in arguments(argv[0]):
         value = slow.pop(argument.name)
@@ -183,16 +190,10 @@ OTHER_VERBS = sorted(set(tokens.VERBS) - set(LOG_VERBS))
 @example(["run", "name", "--", "sh", "-c", "--json"])
 @example(["start", "\udcff", "--tag", "a=\udcff"])
 def test_a_verb_is_called_as_typer_would(argv: list[str]) -> None:
-    try:
-        call = verbs.plain_call(argv)
-    except UsageError:
-        with pytest.raises(UsageError):
-            tokens.rewritten(argv)
+    found = read_by_both(argv, lambda: verbs.plain_call(argv))
+    if found is None:
         return
-    slow = parsed_by_typer(argv)
-    assert (call is None) == (slow is None)
-    if call is None or slow is None:
-        return
+    call, slow = found
     assert isinstance(call, partial)
     assert call.func is verbs.command(argv[0])
     defaults = {name: one.default for name, one in inspect.signature(call.func).parameters.items()}
