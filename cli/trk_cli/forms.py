@@ -256,7 +256,13 @@ def dumps(value: Any, *, indent: int | None = None, ascii_only: bool = False) ->
     """JSON in which nothing acts on a terminal; `ascii_only` for an output that can't hold other letters."""
     import json
 
-    text = json.dumps(jsonable(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    def encoded(value: Any) -> str:
+        return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False, default=jsonable)
+
+    try:
+        text = encoded(value)
+    except ValueError:  # a NaN or an infinity is in it; to look for them first takes as long as the rest
+        text = encoded(jsonable(value))
     if text.isprintable():
         return text
     return "".join(json.dumps(char)[1:-1] if char != "\n" and acts(char) else char for char in text)
