@@ -135,7 +135,7 @@ class Lines:
             raise UsageError("no metrics are given")
         step, time = given.get("step"), given.get("timestamp")
         if step is not None:
-            step = rules.parse_step(step) if isinstance(step, str) else rules.check_step(step)
+            step = rules.parse_step(step) if isinstance(step, str) else rules.whole_step(step)
         time_ms = now if time is None else rules.check_time(time)
         if len(values) > 1:
             return time_ms, step, None, values

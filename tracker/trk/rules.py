@@ -14,6 +14,7 @@ MAX_TEXT = 10_000_000  # characters of a param, tag or summary text
 MAX_PATH = 1000  # characters of a path inside a run
 MAX_PART = 250  # bytes of one name in it: file systems take 255
 MAX_STEP = 2**63 - 1
+_EXACT = 2**53  # up to here a float holds each whole number
 MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: what lies beyond is a unit mistaken, not a time
 SECONDS_BELOW = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973: nothing real is near
 HUGE = 1.797e308  # MLflow stores infinity as ±1.797e308; from here on a value is never ranked
@@ -291,6 +292,12 @@ def check_step(step: object) -> int:
     if not -MAX_STEP - 1 <= number <= MAX_STEP:
         raise UsageError(f"step {shown(number)} does not fit 64 bits")
     return number
+
+
+def whole_step(step: object) -> int:
+    """A step as check_step takes it, or a float that is one, as JSON and tables may write it. Raises UsageError."""
+    is_exact = isinstance(step, float) and step.is_integer() and abs(step) <= _EXACT
+    return check_step(int(step) if is_exact else step)  # type: ignore[call-overload]  # is_exact: a float
 
 
 def parse_time(text: str) -> int:

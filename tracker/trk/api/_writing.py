@@ -67,7 +67,7 @@ def _step(step: Any, failed: Failed) -> int | None:
     if step is None:
         return None
     try:
-        return rules.check_step(int(step) if isinstance(step, float) and step.is_integer() else step)
+        return rules.whole_step(step)
     except TrkError as error:
         failed("step", f"{error.message}; the next one is taken")
         return None

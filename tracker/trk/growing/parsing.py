@@ -6,7 +6,6 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from trk import rules
 from trk.errors import UsageError
@@ -164,5 +163,5 @@ def _column(given: str | None, usual: tuple[str, ...], header: tuple[str, ...]) 
 
 def _step(text: str) -> int:
     """A cell as a step, also where it was written as a float. Raises UsageError."""
-    number: Any = rules.parse_number(text, "step") if "." in text or "e" in text.lower() else None
-    return rules.check_step(int(number)) if number is not None and number.is_integer() else rules.parse_step(text)
+    is_float = "." in text or "e" in text.lower()
+    return rules.whole_step(rules.parse_number(text, "step")) if is_float else rules.parse_step(text)
