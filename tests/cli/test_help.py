@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 
 import helpers
-from trk_cli import tokens
+import trk
+from trk_cli import tokens, verbs
 from trk_cli.commands import manage
 
 # What an example needs beside the prepared project: a run `other` that has ended, and `baseline`, which is active.
@@ -182,12 +185,15 @@ def test_the_commands_in_the_page_on_sessions_run(tmp_path: Path) -> None:
         assert code == 0, (block, said)
 
 
-def test_the_commands_in_the_readme_run_one_block_after_the_other(tmp_path: Path) -> None:
+def in_readme(language: str) -> list[str]:
+    """README's blocks in a language."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    blocks = [
-        block for block in re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL) if "pip" not in block
-    ]
-    assert len(blocks) >= 5
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_in_the_readme_run_one_block_after_the_other(tmp_path: Path) -> None:
+    blocks = [block for block in in_readme("sh") if "pip install" not in block]
+    assert len(blocks) >= 11
     folder = tmp_path / "readme"
     (folder / "plots").mkdir(parents=True)
     for name, content in {"sample.png": PNG, "roc.svg": b"<svg/>", "model.pkl": b"weights", "plots/a.png": PNG}.items():
@@ -198,3 +204,20 @@ def test_the_commands_in_the_readme_run_one_block_after_the_other(tmp_path: Path
     assert (folder / "losses.csv").read_text() == "epoch,loss\n1,0.52\n"
     assert (folder / "models" / "classifier" / "model.pkl").read_bytes() == b"weights"
     assert (folder / "everything" / "results" / "plots" / "a.png").read_bytes() == PNG
+
+
+def test_the_python_in_the_readme_runs(project: Path) -> None:
+    blocks = in_readme("python")
+    assert len(blocks) == 2
+    done = helpers.program("\n".join(blocks), TRK_BACKENDS="none")
+    assert (done.returncode, done.stderr, done.stdout) == (
+        0, "", "baseline 0.3 2\n{'lr': '0.1', 'layers': '3'}\n"
+    )  # fmt: skip
+    assert [run.params for run in trk.search("run_name = 'captured'")] == [{"lr": "0.1", "layers": "3"}]
+
+
+@pytest.mark.parametrize("page", sorted(manage.HELP.glob("*.md")), ids=lambda page: page.stem)
+def test_every_command_in_a_page_is_one(page: Path) -> None:
+    for line in re.findall(r"^    (trk .*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        words = itertools.takewhile(lambda word: word not in ("|", "||", "&&", ">"), shlex.split(line, comments=True))
+        assert verbs.plain_call(list(words)[1:]) is not None, line

@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import trk
-from helpers import started, until
+from helpers import program, started, until
 from imports.test_tensorboard import NOON, hparams, new, old, write
 from imports.tools import journal, live, points, rows
 from trk.errors import Conflict
@@ -237,3 +238,19 @@ def test_a_change_wakes_and_reading_does_not(project: Path) -> None:
         assert not waker._changed.wait(0.3)
         (project / "file").write_text("more")
         assert waker._changed.wait(10)
+
+
+STOPPED = """
+from trk.growing.waking import Waker
+
+with Waker(".") as waker:
+    for emitter in waker._observer.emitters:
+        emitter.on_thread_stop()
+        emitter.queue_events(0.1)  # as its thread does when an event comes at this moment
+"""
+
+
+@pytest.mark.skipif(find_spec("watchdog") is None or sys.platform != "linux", reason="needs watchdog's inotify")
+def test_what_watchdog_logs_of_its_end_is_not_said(project: Path) -> None:
+    done = program(STOPPED)
+    assert (done.returncode, done.stderr) == (0, "")

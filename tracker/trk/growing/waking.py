@@ -65,6 +65,7 @@ class Waker:
         from watchdog.events import FileSystemEvent, FileSystemEventHandler
         from watchdog.observers import Observer
 
+        _hush()
         changed = self._changed
 
         class Handler(FileSystemEventHandler):
@@ -118,3 +119,12 @@ class Waker:
             if self._changed.wait(min(SLICE_S, left)):
                 break
         self._changed.clear()
+
+
+def _hush() -> None:
+    """What watchdog logs (an event that comes while it is being stopped) is no trouble of who has set up no logging."""
+    import logging
+
+    logger = logging.getLogger("watchdog")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
