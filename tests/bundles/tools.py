@@ -17,6 +17,7 @@ from trk.journal import blobs
 from trk.journal.carry import portable
 from trk.journal.db import Journal
 from trk.run import Run
+from trk.tracker import find_journal
 
 LIVE = ("rows", "metrics", "params", "tags", "files", "tables", "versions")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
@@ -33,7 +34,7 @@ def at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def here() -> Journal:
     """The journal of the folder that the test is in."""
-    found = trk.tracker.find_journal()  # type: ignore[attr-defined]  # a module of the package
+    found = find_journal()
     assert found is not None
     journal: Journal = found[1]
     return journal

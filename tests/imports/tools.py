@@ -7,6 +7,7 @@ from typing import Any
 import trk
 from trk.expecting import same
 from trk.journal.db import Journal
+from trk.tracker import find_journal
 
 Point = tuple[str, int, int, float]
 
@@ -20,7 +21,7 @@ def points(run_id: str) -> set[Point]:
 
 def journal() -> Journal:
     """The journal of the folder that the test is in."""
-    found = trk.tracker.find_journal()  # type: ignore[attr-defined]  # a module of the package
+    found = find_journal()
     assert found is not None
     made: Journal = found[1]
     return made

@@ -212,10 +212,13 @@ def _summary(run: Any, record: RunRecord, seen: Mapping[str, float], intake: Int
         return {key: _parsed(latest) for key, (_, latest) in wandb.summaries(run).items()}
     found: dict[str, Any] = {}
     for key, value in run.summary_metrics.items():
-        is_last = key in seen or any(name.startswith(f"{key}.") for name in seen)
-        if _is_theirs(key) or is_last or value is None:
+        if _is_theirs(key) or value is None:
             continue
         number = texts.number(value)
+        if key in seen or any(name.startswith(f"{key}.") for name in seen):
+            if number is not None and key in seen and repr(number) != repr(float(seen[key])):
+                intake.skip("numbers of summaries that are not their metric's last")
+            continue
         if number is not None:
             found[key] = number
         elif isinstance(value, Mapping) and "_type" in value:
