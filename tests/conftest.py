@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import random
 import shutil
@@ -96,8 +97,8 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     token = current.set(())
     yield
     current.reset(token)
-    if (mlflow := sys.modules.get("mlflow")) is not None:
-        mlflow.set_tracking_uri(None)  # what a test said to the process is said to no other
+    if "mlflow" in sys.modules:  # which a thread that was left behind may be importing still
+        importlib.import_module("mlflow").set_tracking_uri(None)  # what a test said to the process is said to no other
     for journal in list(db._opened):
         journal.close()
 
