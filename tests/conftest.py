@@ -97,7 +97,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     token = current.set(())
     yield
     current.reset(token)
-    if "mlflow" in sys.modules:  # which a thread that was left behind may be importing still
+    if sys.modules.get("mlflow") is not None:  # which a thread that was left behind may be importing still
         importlib.import_module("mlflow").set_tracking_uri(None)  # what a test said to the process is said to no other
     for journal in list(db._opened):
         journal.close()
